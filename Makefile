@@ -1,0 +1,5 @@
+.PHONY: help build
+help:
+	@echo "weft"
+build:
+	go build -o bin/ ./cmd/...
