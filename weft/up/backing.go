@@ -1,0 +1,225 @@
+package up
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// serverProgram finds a Debian server program; /usr/sbin is not on everybody's PATH.
+func serverProgram(name string) (string, bool) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, true
+	}
+	path := filepath.Join("/usr/sbin", name)
+	_, err := os.Stat(path)
+	return path, err == nil
+}
+
+// hasServer says whether a backing service is a network service here. The queue always is: without Debian's
+// nats-server, its own code runs in a process of ours.
+func (p *plan) hasServer(service string) bool {
+	switch service {
+	case "mysql":
+		_, found := serverProgram("mariadbd")
+		return found
+	case "redis":
+		_, found := serverProgram("redis-server")
+		return found
+	default:
+		return true
+	}
+}
+
+// backingServices is control's list of static endpoints.
+func (p *plan) backingServices() (map[string]any, error) {
+	out := map[string]any{}
+	for _, service := range []string{"mysql", "redis", "nats"} {
+		if !p.hasServer(service) {
+			continue
+		}
+		address, err := p.addresses.of("demo/" + service + "-1.tcp")
+		if err != nil {
+			return nil, err
+		}
+		out[service] = map[string]any{
+			"protocol":  "tcp",
+			"endpoints": []any{map[string]any{"instance": service + "-1", "address": address}},
+		}
+	}
+	return out, nil
+}
+
+func (p *plan) addBacking() error {
+	for _, add := range []func() error{p.addDatabase, p.addCache, p.addQueue} {
+		if err := add(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// backingPart is what the three have in common; dir is the part's own data folder.
+func (p *plan) backingPart(service string) (part *Part, host, port, dir string, err error) {
+	at, err := p.reserve("demo/"+service+"-1", "tcp")
+	if err != nil {
+		return nil, "", "", "", err
+	}
+	dir = filepath.Join(p.data, "demo", service)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, "", "", "", err
+	}
+	host, port, err = net.SplitHostPort(at["tcp"])
+	return &Part{Name: "demo/" + service + "-1", Addresses: at, phase: second, ready: tcpReady(at["tcp"])}, host, port, dir, err
+}
+
+func (p *plan) addDatabase() error {
+	program, found := serverProgram("mariadbd")
+	if !found {
+		return nil
+	}
+	part, host, port, dir, err := p.backingPart("mysql")
+	if err != nil {
+		return err
+	}
+	initial, err := p.databaseAccount(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	part.program = program
+	part.args = []string{
+		"--no-defaults", "--datadir=" + dir, "--bind-address=" + host, "--port=" + port, "--socket=" + filepath.Join(p.run, "mysql.sock"),
+		"--pid-file=" + filepath.Join(p.run, "mysql.pid"), "--init-file=" + initial, "--skip-name-resolve", "--skip-log-bin",
+		"--innodb-buffer-pool-size=24M", "--innodb-log-file-size=16M", "--performance-schema=OFF", "--max-connect-errors=1000000000", "--table-open-cache=64", "--aria-pagecache-buffer-size=8M",
+	}
+	if os.Getuid() == 0 {
+		part.args = append(part.args, "--user=root")
+	}
+	part.prepare = func() error { return installDatabase(dir) }
+	part.ready = mysqlReady(part.Addresses["tcp"])
+	part.Note = "MariaDB"
+	return p.add(part)
+}
+
+// installDatabase makes the system tables once. An interrupted installation is started afresh: the folder is renamed
+// into place only when it is whole.
+func installDatabase(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "mysql")); err == nil {
+		return nil
+	}
+	install, found := serverProgram("mariadb-install-db")
+	if !found {
+		return errors.New("demo/mysql-1: mariadb-install-db is missing beside mariadbd; install mariadb-server again")
+	}
+	fresh := dir + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	args := []string{"--no-defaults", "--datadir=" + fresh, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"}
+	if os.Getuid() == 0 {
+		args = append(args, "--user=root")
+	}
+	if out, err := exec.CommandContext(ctx, install, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("demo/mysql-1: %s: %w: %s", install, err, strings.TrimSpace(string(out)))
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.Rename(fresh, dir)
+}
+
+// databaseAccount writes the statements that the server runs at each start. The password is random, and kept beside
+// the database for the services.
+func (p *plan) databaseAccount(folder string) (string, error) {
+	path := filepath.Join(folder, "password")
+	if _, err := os.Stat(path); err != nil {
+		if err := os.WriteFile(path, []byte(rand.Text()), 0o600); err != nil {
+			return "", err
+		}
+	}
+	password, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	statements := fmt.Sprintf("CREATE DATABASE IF NOT EXISTS shop;\n"+
+		"CREATE USER IF NOT EXISTS 'shop'@'127.0.0.1' IDENTIFIED BY '%[1]s';\nALTER USER 'shop'@'127.0.0.1' IDENTIFIED BY '%[1]s';\n"+
+		"GRANT ALL ON shop.* TO 'shop'@'127.0.0.1';\n", password)
+	initial := filepath.Join(folder, "account.sql")
+	return initial, os.WriteFile(initial, []byte(statements), 0o600)
+}
+
+func (p *plan) addCache() error {
+	program, found := serverProgram("redis-server")
+	if !found {
+		return nil
+	}
+	part, host, port, dir, err := p.backingPart("redis")
+	if err != nil {
+		return err
+	}
+	part.program, part.Note = program, "Redis"
+	part.args = []string{"--bind", host, "--port", port, "--dir", dir, "--save", "60 1", "--appendonly", "no"}
+	return p.add(part)
+}
+
+func (p *plan) addQueue() error {
+	part, host, port, dir, err := p.backingPart("nats")
+	if err != nil {
+		return err
+	}
+	if program, found := serverProgram("nats-server"); found {
+		part.program, part.Note = program, "NATS JetStream"
+		part.args = []string{"-js", "-sd", dir, "-a", host, "-p", port}
+	} else {
+		part.program, part.Note = "demo", "stand-in: nats-server's own code in a process of the demo"
+		part.args = []string{"nats", "--addr", part.Addresses["tcp"], "--data", dir}
+	}
+	return p.add(part)
+}
+
+// backingFlags point a service at its sidecar's TCP routes, or at what stands in for a server that is not installed.
+func (p *plan) backingFlags(needs []string, routes map[string]string) []string {
+	var flags []string
+	for _, service := range needs {
+		switch {
+		case p.hasServer(service):
+			flags = append(flags, "--"+service, routes[service])
+		case service == "mysql":
+			flags = append(flags, "--sqlite", filepath.Join(p.data, "demo", "shop.db"))
+		}
+	}
+	return flags
+}
+
+// backingEnv carries the database account: an environment is not shown in a process list.
+func (p *plan) backingEnv() []string {
+	password, err := os.ReadFile(filepath.Join(p.data, "demo", "password"))
+	if err != nil {
+		return nil
+	}
+	return []string{"DEMO_MYSQL_USER=shop", "DEMO_MYSQL_DATABASE=shop", "DEMO_MYSQL_PASSWORD=" + string(password)}
+}
+
+// standIns are the lines of the table about servers that are not installed.
+func (p *plan) standIns() []string {
+	var lines []string
+	if !p.hasServer("mysql") {
+		lines = append(lines, "database: SQLite in a file (mariadb-server is not installed)")
+	}
+	if !p.hasServer("redis") {
+		lines = append(lines, "cache: in the cart's memory (redis-server is not installed)")
+	}
+	if _, found := serverProgram("nats-server"); !found {
+		lines = append(lines, "queue: nats-server's own code in a process of the demo (nats-server is not installed)")
+	}
+	return lines
+}

@@ -1,0 +1,264 @@
+package up
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Part is one child process: what to run, and how to tell that it is ready.
+type Part struct {
+	Name      string
+	Addresses map[string]string
+	// Note is shown in the table, for example when a backing service is a stand-in.
+	Note string
+	// Supervised parts are started again when they die by themselves. The demo's parts are the patients: they stay
+	// down until they are healed.
+	supervised bool
+	// phase orders starts: a phase begins when the one before is ready.
+	phase   phase
+	program string
+	args    []string
+	env     []string
+	log     string
+	// prepare runs before the first start; nil for most.
+	prepare func() error
+	ready   func() error
+	// admin is the Unix socket for faults; demo services only.
+	admin string
+}
+
+type phase int
+
+const (
+	first  phase = iota // the identity of everyone else
+	second              // everything that needs an identity, and the backing services
+	third               // the services behind their sidecars
+	last                // visitors
+	phases
+)
+
+// plan lays out parts and writes their configuration files.
+type plan struct {
+	options   Options
+	bin       string // the folder of our binaries
+	data      string // absolute
+	run       string // short-lived sockets; its path is short enough for a Unix socket
+	addresses *addresses
+	parts     []*Part
+}
+
+func newPlan(options Options, run string) (*plan, error) {
+	executable, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	data, err := filepath.Abs(options.Data)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{options: options, bin: filepath.Dir(executable), data: data, run: run, addresses: newAddresses(options.Addresses)}
+	steps := []func() error{p.control, p.collector, p.agents, p.gateway}
+	if options.Demo.Enabled {
+		steps = append(steps, p.demo)
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// add completes a part with what all parts share.
+func (p *plan) add(part *Part) error {
+	if !filepath.IsAbs(part.program) {
+		part.program = filepath.Join(p.bin, part.program)
+	}
+	if _, err := os.Stat(part.program); err != nil {
+		return missing(part.Name, err)
+	}
+	part.log = filepath.Join(p.data, "logs", strings.ReplaceAll(part.Name, "/", "-")+".log")
+	if part.ready == nil {
+		part.ready = httpReady(part.Addresses["ops"])
+	}
+	p.parts = append(p.parts, part)
+	return nil
+}
+
+// reserve fills a part's addresses; names are as in Part.Addresses.
+func (p *plan) reserve(part string, names ...string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, name := range names {
+		address, err := p.addresses.of(part + "." + name)
+		if err != nil {
+			return nil, err
+		}
+		out[name] = address
+	}
+	return out, nil
+}
+
+func (p *plan) socket() string { return filepath.Join(p.run, "identity.sock") }
+
+// write puts a role's configuration, with the person's overlay merged in, under the data folder.
+func (p *plan) write(name string, base, overlay map[string]any) (string, error) {
+	raw, err := yaml.Marshal(merge(base, overlay))
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(p.data, "config", strings.ReplaceAll(name, "/", "-")+".yaml")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", err
+	}
+	return path, os.WriteFile(path, raw, 0o600)
+}
+
+// merge lays overlay over base: maps key by key, everything else replaced.
+func merge(base, overlay map[string]any) map[string]any {
+	out := map[string]any{}
+	for key, value := range base {
+		out[key] = value
+	}
+	for key, value := range overlay {
+		below, isMap := out[key].(map[string]any)
+		above, alsoMap := value.(map[string]any)
+		if isMap && alsoMap {
+			value = merge(below, above)
+		}
+		out[key] = value
+	}
+	return out
+}
+
+func (p *plan) identity() map[string]any { return map[string]any{"socket": p.socket()} }
+
+func (p *plan) control() error {
+	at, err := p.reserve("control", "grpc", "ops")
+	if err != nil {
+		return err
+	}
+	lane, err := p.addresses.of("collector.lane")
+	if err != nil {
+		return err
+	}
+	config := map[string]any{
+		"listen": at["grpc"], "ops": at["ops"], "data": filepath.Join(p.data, "control"),
+		"socket": p.socket(), "collectors": []string{lane},
+	}
+	if p.options.Demo.Enabled {
+		services, err := p.backingServices()
+		if err != nil {
+			return err
+		}
+		config["services"] = services
+	}
+	path, err := p.write("control", config, p.options.Control)
+	if err != nil {
+		return err
+	}
+	at["socket"] = p.socket()
+	return p.add(&Part{Name: "control", Addresses: at, program: "mesh", args: []string{"control", "--config", path}, supervised: true, phase: first})
+}
+
+func (p *plan) collector() error {
+	at, err := p.reserve("collector", "http", "otlp_grpc", "otlp_http", "lane", "ops")
+	if err != nil {
+		return err
+	}
+	part := &Part{Name: "collector", Addresses: at, program: "collector", supervised: true, phase: second, env: []string{
+		"WEFT_COLLECTOR_INSTANCE=collector-1", "WEFT_COLLECTOR_HTTP=" + at["http"], "WEFT_COLLECTOR_OTLP_GRPC=" + at["otlp_grpc"],
+		"WEFT_COLLECTOR_OTLP_HTTP=" + at["otlp_http"], "WEFT_COLLECTOR_LANE=" + at["lane"], "WEFT_COLLECTOR_OPS=" + at["ops"],
+		"WEFT_COLLECTOR_DATA=" + filepath.Join(p.data, "collector"), "WEFT_COLLECTOR_WEBHOOK=" + p.options.Webhook,
+		"WEFT_COLLECTOR_CONSOLE_URL=http://" + at["http"], "WEFT_IDENTITY_SOCKET=" + p.socket(),
+	}}
+	return p.addDistribution(part, p.options.Collector)
+}
+
+// addDistribution adds an OpenTelemetry Collector distribution, whose overlay is a file of its own.
+func (p *plan) addDistribution(part *Part, overlay map[string]any) error {
+	if len(overlay) > 0 {
+		path, err := p.write(part.Name, overlay, nil)
+		if err != nil {
+			return err
+		}
+		part.args = append(part.args, "--config", path)
+	}
+	return p.add(part)
+}
+
+func (p *plan) agents() error {
+	collector, err := p.reserve("collector", "otlp_grpc", "lane")
+	if err != nil {
+		return err
+	}
+	for n := 1; n <= p.options.Nodes; n++ {
+		name := agentName(n)
+		at, err := p.reserve(name, "otlp_grpc", "otlp_http", "lane", "ops")
+		if err != nil {
+			return err
+		}
+		part := &Part{Name: name, Addresses: at, program: "agent", supervised: true, phase: second, env: []string{
+			fmt.Sprintf("WEFT_AGENT_INSTANCE=agent-%d", n), "WEFT_AGENT_OTLP_GRPC=" + at["otlp_grpc"], "WEFT_AGENT_OTLP_HTTP=" + at["otlp_http"],
+			"WEFT_AGENT_LANE=" + at["lane"], "WEFT_AGENT_OPS=" + at["ops"], "WEFT_AGENT_DATA=" + filepath.Join(p.data, name),
+			"WEFT_AGENT_COLLECTOR=" + collector["otlp_grpc"], "WEFT_AGENT_COLLECTOR_LANE=" + collector["lane"],
+			"WEFT_AGENT_FILELOG=" + filepath.Join(p.fileLogs(n), "*.log"), "WEFT_IDENTITY_SOCKET=" + p.socket(),
+		}}
+		if err := os.MkdirAll(p.fileLogs(n), 0o700); err != nil {
+			return err
+		}
+		if err := p.addDistribution(part, p.options.Agent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// agentName is "agent" for the first node, so that scripts for one node need not count.
+func agentName(node int) string {
+	if node == 1 {
+		return "agent"
+	}
+	return fmt.Sprintf("agent-%d", node)
+}
+
+// fileLogs is the folder that a node's agent tails.
+func (p *plan) fileLogs(node int) string {
+	return filepath.Join(p.data, "filelogs", fmt.Sprintf("node-%d", node))
+}
+
+// telemetry is where the proxies of a node report.
+func (p *plan) telemetry(node int) (map[string]any, error) {
+	at, err := p.reserve(agentName(node), "otlp_grpc", "lane")
+	return map[string]any{"otlp": at["otlp_grpc"], "lane": at["lane"]}, err
+}
+
+func (p *plan) gateway() error {
+	at, err := p.reserve("gateway", "http", "ops")
+	if err != nil {
+		return err
+	}
+	control, err := p.addresses.of("control.grpc")
+	if err != nil {
+		return err
+	}
+	telemetry, err := p.telemetry(1)
+	if err != nil {
+		return err
+	}
+	config := map[string]any{
+		"listen": at["http"], "ops": at["ops"], "instance": "gateway-1", "identity": p.identity(),
+		"control": control, "telemetry": telemetry, "routes": []any{},
+	}
+	if p.options.Demo.Enabled {
+		config["routes"] = demoRoutes()
+	}
+	path, err := p.write("gateway", config, p.options.Gateway)
+	if err != nil {
+		return err
+	}
+	return p.add(&Part{Name: "gateway", Addresses: at, program: "gateway", args: []string{"--config", path}, supervised: true, phase: second})
+}
