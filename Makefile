@@ -1,5 +1,61 @@
-.PHONY: help build
-help:
-	@echo "weft"
-build:
-	go build -o bin/ ./cmd/...
+# Weft. `make run` shows it, `make test` checks all that CI checks; both do their own set-up on a machine with Go and make.
+
+SHELL       := /bin/bash
+GO          ?= go
+GOFLAGS_OWN := -trimpath -ldflags='-s -w'
+BINARIES    := weft gateway mesh agent collector demo
+# Packages with concurrency of our own: racing Prometheus and the OpenTelemetry Collector costs a second cold compile.
+RACED       := ./internal/... ./gateway/... ./mesh/... ./weft/... ./collector/correlate/... ./collector/health/... \
+               ./collector/store/segment/... ./collector/signal/...
+FUZZTIME    ?= 20s
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test unit e2e race lint bench fuzz check packages console console-check
+
+help: ## this text
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+build: ## put weft, gateway, mesh, agent, collector and the demo in bin/
+	@mkdir -p bin
+	$(GO) build $(GOFLAGS_OWN) -o bin/ $(BINARIES:%=./cmd/%)
+
+run: build ## build, start everything with the demo, and say what to open
+	@exec bin/weft up $(ARGS)
+
+test: packages lint build console-check unit race e2e ## everything that CI checks
+	@echo "make test: all of it passed"
+
+packages: ## install the Debian packages that the tests use, where that is allowed
+	@.ci/packages
+
+lint: ## gofmt, go vet, and golangci-lint where it is installed
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo "lint: golangci-lint is not installed; gofmt and go vet only"; fi
+
+unit: ## unit tests of every package
+	$(GO) test $$($(GO) list ./... | grep -v '/e2e')
+
+race: ## the race detector, where our own concurrency lives
+	$(GO) test -race $(RACED)
+
+e2e: build ## the whole system as real processes, the console in a real browser
+	$(GO) test -count=1 -timeout 25m ./e2e/...
+
+bench: ## benchmarks of every hot path
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./gateway/... ./mesh/... ./collector/...
+
+fuzz: ## fuzz every decoder for FUZZTIME
+	@for package in $$(grep -rlE '^func Fuzz' --include=*_test.go . | xargs -n1 dirname | sort -u); do \
+	  for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$package/*_test.go | sed 's/func //'); do \
+	    echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; done; done
+
+check: lint unit ## the quick half of make test
+
+console: ## rebuild the console's committed files from their source
+	cd console && npm ci --no-audit --no-fund --silent && npm run --silent build
+
+console-check: ## the committed console is what its source builds
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory console && git diff --exit-code --stat -- console/dist \
+	  && echo "console: the committed files are what their source builds"; \
+	else echo "console-check: skipped, npm is not installed"; fi
