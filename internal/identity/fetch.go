@@ -39,7 +39,8 @@ func (s *Source) ask(ctx context.Context, request *wire.IssueRequest) (*wire.Iss
 		request.JoinToken = token.Secret
 		secure = pinned(token, s.id.TrustDomain)
 	}
-	conn, err := grpc.NewClient("passthrough:///"+s.cfg.Control, grpc.WithTransportCredentials(credentials.NewTLS(secure)))
+	conn, err := grpc.NewClient("passthrough:///"+s.cfg.Control, grpc.WithNoProxy(),
+		grpc.WithTransportCredentials(credentials.NewTLS(secure)))
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ type Source struct {
 type material struct {
 	certificate tls.Certificate
 	bundle      *x509bundle.Bundle
-	notBefore   time.Time
+	received    time.Time
 	notAfter    time.Time
 }
 
@@ -128,9 +128,9 @@ func (s *Source) untilRenewal() time.Duration {
 	if m == nil {
 		return 0
 	}
-	half := m.notAfter.Sub(m.notBefore) / 2
+	half := m.notAfter.Sub(m.received) / 2 // not from NotBefore, which lies back to allow for clocks that differ
 	jitter := time.Duration((mathrand.Float64() - 0.5) * 0.2 * float64(half))
-	return max(0, time.Until(m.notBefore.Add(half+jitter)))
+	return max(0, time.Until(m.received.Add(half+jitter)))
 }
 
 // renew returns when there is a new certificate or ctx has ended.
@@ -243,6 +243,6 @@ func newMaterial(id ID, key *ecdsa.PrivateKey, answer *wire.IssueResponse) (*mat
 	}
 	return &material{
 		certificate: tls.Certificate{Certificate: answer.GetChain(), PrivateKey: key, Leaf: leaf},
-		bundle:      bundle, notBefore: leaf.NotBefore, notAfter: leaf.NotAfter,
+		bundle:      bundle, received: time.Now(), notAfter: leaf.NotAfter,
 	}, nil
 }
