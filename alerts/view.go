@@ -1,0 +1,113 @@
+package alerts
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+
+	"weft/alerts/notify"
+)
+
+// Alert is an alert as the query API and the console show it.
+type Alert struct {
+	AlertName   string            `json:"alertname"`
+	Service     string            `json:"service"`
+	Endpoint    string            `json:"endpoint"` // its instance, e.g. "payment-2"
+	Severity    string            `json:"severity"`
+	State       string            `json:"state"` // firing, silenced, resolved
+	StartsAt    time.Time         `json:"starts_at"`
+	EndsAt      *time.Time        `json:"ends_at"` // null while it fires
+	Annotations map[string]string `json:"annotations"`
+	RequestIDs  []string          `json:"request_ids"`
+	Fingerprint string            `json:"fingerprint"`
+}
+
+// Active are the alerts that fire, newest first.
+func (a *Alerts) Active() []Alert {
+	return a.views(func(al *alert.Alert) bool { return al.EndsAt.IsZero() })
+}
+
+// Resolved are the latest alerts that ended, newest first.
+func (a *Alerts) Resolved() []Alert {
+	return a.views(func(al *alert.Alert) bool { return !al.EndsAt.IsZero() })
+}
+
+func (a *Alerts) views(wanted func(*alert.Alert) bool) []Alert {
+	out := []Alert{}
+	for _, k := range a.ledger.Alerts() {
+		if wanted(k.Alert) {
+			out = append(out, a.view(k.Alert))
+		}
+	}
+	return out
+}
+
+func (a *Alerts) view(al *alert.Alert) Alert {
+	out := Alert{
+		AlertName: al.Name(), Service: string(al.Labels[labelService]), Endpoint: string(al.Labels[labelEndpoint]),
+		Severity: string(al.Labels[labelSeverity]), State: "firing", StartsAt: al.StartsAt,
+		Annotations: make(map[string]string, len(al.Annotations)), RequestIDs: strings.Fields(string(al.Annotations[annotationRequestIDs])),
+		Fingerprint: al.Fingerprint().String(),
+	}
+	for k, v := range al.Annotations {
+		out.Annotations[string(k)] = string(v)
+	}
+	switch {
+	case !al.EndsAt.IsZero():
+		ends := al.EndsAt
+		out.State, out.EndsAt = "resolved", &ends
+	case a.silenced(al.Labels):
+		out.State = "silenced"
+	}
+	return out
+}
+
+func (a *Alerts) silenced(labels model.LabelSet) bool {
+	_, silenced := a.marker.Silenced(labels.Fingerprint())
+	return silenced
+}
+
+// Outbox is what is due, what failed and what was given up.
+type Outbox struct {
+	notify.Stats
+	Webhook  string            `json:"webhook"` // scheme and host only: the rest may hold a token; empty = none configured
+	Retrying []notify.Retrying `json:"retrying"`
+}
+
+// Outbox reads the outbox.
+func (a *Alerts) Outbox() Outbox {
+	out := Outbox{Stats: a.ledger.Stats(), Retrying: a.sender.Retrying()}
+	if u, err := url.Parse(a.cfg.Webhook.URL); err == nil && u.Host != "" {
+		out.Webhook = u.Scheme + "://" + u.Host
+	}
+	return out
+}
+
+// Collect registers alerting's own metrics.
+func (a *Alerts) Collect(registry prometheus.Registerer) error {
+	stat := func(read func(notify.Stats) float64) func() float64 {
+		return func() float64 { return read(a.ledger.Stats()) }
+	}
+	for _, c := range []prometheus.Collector{
+		a.refused,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weft_alerts_active", Help: "Alerts that fire."},
+			func() float64 { return float64(len(a.Active())) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weft_alerts_outbox_queued", Help: "Notifications not sent yet."},
+			stat(func(s notify.Stats) float64 { return float64(s.Queued) })),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weft_alerts_outbox_sent_total", Help: "Notifications accepted by the receiver."},
+			stat(func(s notify.Stats) float64 { return float64(s.Sent) })),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weft_alerts_outbox_dead_letters_total", Help: "Notifications refused for good."},
+			stat(func(s notify.Stats) float64 { return float64(s.Refused) })),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weft_alerts_ledger_failures_total", Help: "Ledger writes that are not durable."},
+			stat(func(s notify.Stats) float64 { return float64(s.NotDurable) })),
+	} {
+		if err := registry.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
