@@ -1,0 +1,122 @@
+package telemetry
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Field numbers of metrics.proto.
+const (
+	metricName      = 1
+	metricUnit      = 3
+	metricHistogram = 9
+
+	histogramPoints      = 1
+	histogramTemporality = 2
+	cumulative           = 2
+
+	pointStart      = 2
+	pointTime       = 3
+	pointCount      = 4
+	pointSum        = 5
+	pointCounts     = 6
+	pointBounds     = 7
+	pointExemplars  = 8
+	pointAttributes = 9
+
+	exemplarTime  = 2
+	exemplarValue = 3
+	exemplarTrace = 5
+)
+
+// runMetrics exports every histogram each two seconds. They are cumulative, so a failed export is made good by the
+// next one.
+func (t *Telemetry) runMetrics(ctx, sending context.Context, send send) error {
+	tick := time.NewTicker(metricsInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			t.exportMetrics(sending, send)
+			return nil
+		case <-tick.C:
+			t.exportMetrics(sending, send)
+		}
+	}
+}
+
+func (t *Telemetry) exportMetrics(ctx context.Context, send send) {
+	now := time.Now()
+	all := t.durations.read()
+	since := time.Unix(0, t.durations.sentTo.Load())
+	for len(all) > 0 {
+		n := min(len(all), 500) // some 400 bytes each: one request stays far below a receiver's limit
+		body := appendHistograms(nil, all[:n], window{t.durations.start, now, since})
+		rejected, err := send(ctx, mem.BufferSlice{mem.SliceBuffer(body)})
+		if err != nil {
+			t.metrics.unfinished.Add(uint64(n))
+			return
+		}
+		t.metrics.refused.Add(uint64(min(rejected, n)))
+		t.metrics.exported.Add(uint64(n - min(rejected, n)))
+		all = all[n:]
+	}
+	t.durations.sentTo.Store(now.UnixNano())
+}
+
+// window is the time that cumulative points cover, and from when on exemplars are news.
+type window struct{ start, now, exemplarsAfter time.Time }
+
+// appendHistograms encodes Metric messages as items of a scope; all must be sorted by metric.
+func appendHistograms(b []byte, all []snapshot, w window) []byte {
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].metric == all[0].metric {
+			n++
+		}
+		var points []byte
+		for _, s := range all[:n] {
+			points = appendBytes(points, histogramPoints, appendPoint(nil, s, w))
+		}
+		points = appendVarint(points, histogramTemporality, cumulative)
+		metric := appendText(nil, metricName, all[0].metric)
+		metric = appendText(metric, metricUnit, "s")
+		metric = appendBytes(metric, metricHistogram, points)
+		b = appendBytes(b, itemField, metric)
+		all = all[n:]
+	}
+	return b
+}
+
+func appendPoint(b []byte, s snapshot, w window) []byte {
+	b = appendTime(b, pointStart, w.start)
+	b = appendTime(b, pointTime, w.now)
+	b = appendFixed64(b, pointCount, s.count())
+	b = appendFixed64(b, pointSum, math.Float64bits(s.sum))
+	b = protowire.AppendTag(b, pointCounts, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(8*len(s.counts)))
+	for _, c := range s.counts {
+		b = protowire.AppendFixed64(b, c)
+	}
+	b = protowire.AppendTag(b, pointBounds, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(8*len(bounds)))
+	for _, v := range bounds {
+		b = protowire.AppendFixed64(b, math.Float64bits(v))
+	}
+	for _, e := range s.exemplars {
+		if e.at.After(w.exemplarsAfter) {
+			b = appendBytes(b, pointExemplars, appendExemplar(nil, e))
+		}
+	}
+	return appendAttrs(b, pointAttributes, s.attrs)
+}
+
+func appendExemplar(b []byte, e exemplar) []byte {
+	b = appendTime(b, exemplarTime, e.at)
+	b = appendFixed64(b, exemplarValue, math.Float64bits(e.seconds))
+	return appendBytes(b, exemplarTrace, e.trace[:])
+}

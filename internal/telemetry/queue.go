@@ -1,0 +1,199 @@
+package telemetry
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+const (
+	chunkBytes = 64 << 10
+	sendBytes  = 1 << 20 // one request; a stock OTLP receiver takes 4 MiB
+
+	lightItems  = 100                    // fewer than this since the last send is light load
+	lightDelay  = 100 * time.Millisecond // light load, or a failed request: well within 200 ms
+	flushDelay  = time.Second
+	itemField   = 2 // spans, log records and metrics are field 2 of their scope message
+	maxItemSize = chunkBytes - 8
+)
+
+// counters say where every item of a signal went: accepted = exported + dropped + pending.
+type counters struct {
+	exported   atomic.Uint64
+	overflow   atomic.Uint64 // dropped: the buffer was full, oldest first
+	refused    atomic.Uint64 // dropped: the agent said it will never take it
+	oversized  atomic.Uint64 // dropped: one item beyond 64 KiB
+	unfinished atomic.Uint64 // dropped: still pending when Run ended
+}
+
+// chunk is a run of encoded items, each with its tag and length.
+type chunk struct {
+	data  []byte
+	items int
+}
+
+// queue holds the encoded items of one signal until the agent has taken them.
+type queue struct {
+	counters
+	limit int
+	wake  chan struct{} // told when the queue stops being empty, and when a whole request is ready
+	free  chunkPool
+
+	mu     sync.Mutex
+	chunks []*chunk // oldest first; the last one is being filled
+	bytes  int
+	items  int
+	sent   int       // bytes of the batch on its way; they count until it is abandoned
+	first  time.Time // when the oldest item came
+	urgent bool      // one of the items reports a failure
+}
+
+func newQueue(limit int) *queue {
+	return &queue{limit: limit, wake: make(chan struct{}, 1)}
+}
+
+// add copies one encoded item in, and drops the oldest ones when there is no room.
+func (q *queue) add(item []byte, urgent bool) {
+	if len(item) > maxItemSize {
+		q.oversized.Add(1)
+		return
+	}
+	size := protowire.SizeTag(itemField) + protowire.SizeBytes(len(item))
+	q.mu.Lock()
+	last := q.last()
+	if last == nil || len(last.data)+size > chunkBytes {
+		last = q.free.get()
+		q.chunks = append(q.chunks, last)
+	}
+	last.data = protowire.AppendTag(last.data, itemField, protowire.BytesType)
+	last.data = protowire.AppendBytes(last.data, item)
+	last.items++
+	wasEmpty, wasReady := q.items == 0, q.bytes >= sendBytes
+	if wasEmpty {
+		q.first = time.Now()
+	}
+	q.items++
+	q.bytes += size
+	q.urgent = q.urgent || urgent
+	q.makeRoom()
+	ready := !wasReady && q.bytes >= sendBytes
+	q.mu.Unlock()
+	if wasEmpty || ready {
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (q *queue) last() *chunk {
+	if len(q.chunks) == 0 {
+		return nil
+	}
+	return q.chunks[len(q.chunks)-1]
+}
+
+// makeRoom gives up the oldest: first the batch on its way (counted only if it fails), then whole chunks.
+func (q *queue) makeRoom() {
+	for q.bytes+q.sent > q.limit {
+		if q.sent > 0 {
+			q.sent = 0
+			continue
+		}
+		oldest := q.chunks[0]
+		q.chunks = q.chunks[1:]
+		q.bytes -= len(oldest.data)
+		q.items -= oldest.items
+		q.overflow.Add(uint64(oldest.items))
+		q.free.put(oldest)
+	}
+}
+
+// due says whether to send now, and whether there is anything to send at all.
+func (q *queue) due(now time.Time) (due, some bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	age := now.Sub(q.first)
+	quick := q.urgent || q.items < lightItems
+	return q.bytes >= sendBytes || (quick && age >= lightDelay) || age >= flushDelay, q.items > 0
+}
+
+// pending is what waits, in bytes and items.
+func (q *queue) pending() (bytes, items int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes, q.items
+}
+
+// take moves out the oldest chunks, as many as make one request.
+func (q *queue) take() *batch {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b := &batch{}
+	for len(q.chunks) > 0 && (b.bytes == 0 || b.bytes+len(q.chunks[0].data) <= sendBytes) {
+		c := q.chunks[0]
+		q.chunks = q.chunks[1:]
+		b.bytes += len(c.data)
+		b.items += c.items
+		b.body = append(b.body, mem.NewBuffer(&c.data, &q.free)) // counts gRPC's references and ours
+	}
+	q.bytes -= b.bytes
+	q.items -= b.items
+	q.sent = b.bytes
+	q.first = time.Now()
+	if q.items == 0 {
+		q.urgent = false
+	}
+	return b
+}
+
+// settle ends a batch: it was exported, or is given up for good.
+func (q *queue) settle(b *batch, into *atomic.Uint64) {
+	into.Add(uint64(b.items))
+	q.mu.Lock()
+	q.sent = 0
+	q.mu.Unlock()
+	b.body.Free()
+}
+
+// abandoned says whether room for newer items was made at the cost of the batch on its way.
+func (q *queue) abandoned() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.sent == 0
+}
+
+// batch is what one Export call carries.
+type batch struct {
+	body  mem.BufferSlice
+	bytes int
+	items int
+}
+
+// chunkPool recycles chunks. gRPC returns a chunk's memory through Put only when its transport is done with it, which
+// after a cancelled call is later than the call's return.
+type chunkPool struct{ pool sync.Pool }
+
+func (p *chunkPool) get() *chunk {
+	if data, ok := p.pool.Get().(*[]byte); ok {
+		return &chunk{data: (*data)[:0]}
+	}
+	return &chunk{data: make([]byte, 0, chunkBytes)}
+}
+
+func (p *chunkPool) put(c *chunk) { p.Put(&c.data) }
+
+// Get and Put implement mem.BufferPool.
+func (p *chunkPool) Get(length int) *[]byte {
+	b := make([]byte, length)
+	return &b
+}
+
+func (p *chunkPool) Put(data *[]byte) {
+	if cap(*data) == chunkBytes {
+		p.pool.Put(data)
+	}
+}
