@@ -96,7 +96,7 @@ func (p *plan) addDatabase() error {
 	part.program = program
 	part.args = []string{
 		"--no-defaults", "--datadir=" + dir, "--bind-address=" + host, "--port=" + port, "--socket=" + filepath.Join(p.run, "mysql.sock"),
-		"--pid-file=" + filepath.Join(p.run, "mysql.pid"), "--init-file=" + initial, "--skip-name-resolve", "--skip-log-bin",
+		"--pid-file=" + filepath.Join(p.run, "mysql.pid"), "--init-file=" + initial, "--skip-name-resolve", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=2",
 		"--innodb-buffer-pool-size=24M", "--innodb-log-file-size=16M", "--performance-schema=OFF", "--max-connect-errors=1000000000", "--table-open-cache=64", "--aria-pagecache-buffer-size=8M",
 	}
 	if os.Getuid() == 0 {
