@@ -33,7 +33,7 @@ func sampleSpan() *Span {
 		Attrs: []Attr{
 			Str("http.request.method", "GET"), Int("http.response.status_code", 503), Bool("weft.sampled", true),
 			Bool("weft.off", false), Float("weft.share", 0.25), Int("negative", -3), Str("empty", ""),
-			Str("url.path", "/api/items/" + strings.Repeat("x", 300)),
+			Str("url.path", "/api/items/"+strings.Repeat("x", 300)),
 		},
 		Links:  []Link{{TraceID: NewTraceID(), SpanID: NewSpanID(), Attrs: []Attr{Str("why", "untrusted client")}}},
 		Events: []Event{{Time: start.Add(time.Millisecond), Name: "exception", Attrs: []Attr{Str("exception.message", "boom")}}},
