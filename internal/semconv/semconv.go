@@ -45,7 +45,9 @@ const (
 	WeftPick           = "weft.pick"            // why the endpoint was picked: "p2c", "only", "retry", "panic"
 	WeftWeight         = "weft.endpoint.weight" // its weight at that moment, 0 to 100
 	WeftVerdictVersion = "weft.verdict.version" // the verdict version the weight came from
+	WeftCause          = "weft.cause"           // "service/instance" whose failure made this one fail
 	WeftOutcome        = "weft.outcome"         // ok, error, timeout, connect_failure, load, aborted, downstream
+	WeftTraceRepaired  = "weft.trace.repaired"  // true on a sidecar's attempt when its service dropped traceparent and the sidecar went on with the trace
 )
 
 // Headers.
@@ -58,6 +60,13 @@ const (
 	HeaderAttempt = "X-Weft-Attempt"
 	// HeaderCause is set on a 5xx by the inbound sidecar when a call of the service's own failed: "service/instance".
 	HeaderCause = "X-Weft-Cause"
+	// HeaderOutcome is set by the inbound sidecar on an answer of its own: what became of the attempt at its application
+	// (a name of sample.Outcome).
+	HeaderOutcome = "X-Weft-Outcome"
+	// HeaderTimeout carries how long the caller will wait for the response, in milliseconds, between mesh identities.
+	HeaderTimeout = "X-Weft-Timeout-Ms"
+	// HeaderPrefix is that of all of Weft's own headers: they count only between mesh identities.
+	HeaderPrefix = "X-Weft-"
 )
 
 // Metric names.
