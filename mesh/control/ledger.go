@@ -1,0 +1,132 @@
+package control
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"weft/internal/sample"
+	"weft/internal/wire"
+)
+
+const (
+	longestTTL   = time.Minute
+	mostVerdicts = 1 << 14
+)
+
+// judged is a verdict with the lease term of the collector that spoke it: versions start anew with each term.
+type judged struct {
+	sample.Verdict
+	Term uint64
+}
+
+// view is what the ledger holds at one moment; it is not changed after.
+type view struct {
+	Term     uint64
+	Version  uint64
+	TTL      time.Duration
+	Live     bool // within the ttl of the latest update
+	Verdicts map[sample.Key]judged
+}
+
+// ledger is the set of verdicts in force. It takes only the highest term it has seen, and within a term never an older
+// version. Every method takes the time.
+type ledger struct {
+	changed chan struct{} // holds at most one signal
+
+	mu       sync.Mutex
+	now      view
+	until    time.Time
+	restored bool              // no collector has spoken to this process yet
+	lanes    map[string]uint64 // lane → term in which it has sent a full set
+}
+
+func newLedger() *ledger {
+	return &ledger{lanes: map[string]uint64{}, changed: make(chan struct{}, 1)}
+}
+
+// reaction is what an update did.
+type reaction string
+
+const (
+	taken   reaction = "taken"
+	stale   reaction = "stale"   // a lower term or version than one already seen
+	partial reaction = "partial" // changes without the full set they apply to
+	excess  reaction = "excess"  // more verdicts than any mesh has endpoints
+)
+
+// apply takes up an update of a lane.
+func (l *ledger) apply(now time.Time, lane string, in *wire.VerdictUpdate) reaction {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.restored && !l.live(now) {
+		l.now = view{}
+	}
+	higher := in.GetTerm() > l.now.Term
+	switch {
+	case in.GetTerm() < l.now.Term, !higher && in.GetVersion() < l.now.Version:
+		return stale
+	case !in.GetFull() && (higher || l.lanes[lane] != in.GetTerm()):
+		return partial
+	}
+	verdicts := l.merge(in)
+	if len(verdicts) > mostVerdicts {
+		return excess
+	}
+	if in.GetFull() {
+		l.lanes[lane] = in.GetTerm()
+	}
+	revived := !l.live(now)
+	l.restored = false
+	l.now.Term, l.now.Version, l.now.Verdicts = in.GetTerm(), in.GetVersion(), verdicts
+	l.now.TTL = min(time.Duration(in.GetTtlMs())*time.Millisecond, longestTTL)
+	l.until = now.Add(l.now.TTL)
+	if revived || in.GetFull() || len(in.GetVerdicts())+len(in.GetRemoved()) > 0 {
+		notify(l.changed)
+	}
+	return taken
+}
+
+// merge builds the set after an update; a heartbeat leaves it as it is.
+func (l *ledger) merge(in *wire.VerdictUpdate) map[sample.Key]judged {
+	if !in.GetFull() && len(in.GetVerdicts())+len(in.GetRemoved()) == 0 {
+		return l.now.Verdicts
+	}
+	verdicts := map[sample.Key]judged{}
+	if !in.GetFull() {
+		maps.Copy(verdicts, l.now.Verdicts)
+	}
+	for _, v := range in.GetVerdicts() {
+		verdict := sample.VerdictFromWire(v)
+		verdicts[verdict.Endpoint] = judged{verdict, in.GetTerm()}
+	}
+	maps.DeleteFunc(verdicts, func(key sample.Key, _ judged) bool { return slices.Contains(in.GetRemoved(), key.String()) })
+	return verdicts
+}
+
+// hangUp forgets that a lane has sent a full set: its next stream begins with one.
+func (l *ledger) hangUp(lane string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.lanes, lane)
+}
+
+// restore takes up the verdicts of an earlier process, for one ttl: a restart must not send traffic to what is ejected.
+// The term counts while they do, and is then open again, so that a restart also heals a term that a wrong clock made.
+func (l *ledger) restore(now time.Time, saved view) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now, l.until, l.restored = saved, now.Add(saved.TTL), true
+	notify(l.changed)
+}
+
+func (l *ledger) at(now time.Time) view {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := l.now
+	out.Live = l.live(now)
+	return out
+}
+
+func (l *ledger) live(now time.Time) bool { return l.now.Term != 0 && !now.After(l.until) }
