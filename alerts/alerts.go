@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/alertmanager/alert"
@@ -49,6 +50,7 @@ type Alerts struct {
 	marker     *types.MemMarker
 	internals  *prometheus.Registry // Alertmanager's own metrics
 	links      string
+	notOpened  atomic.Uint64
 
 	mu      sync.Mutex
 	pending map[sample.Key]sample.Verdict // newest change not taken up yet, so bounded by the number of endpoints
@@ -58,7 +60,6 @@ type Alerts struct {
 	open     map[sample.Key]*alert.Alert
 	versions map[sample.Key]uint64
 	seen     map[sample.Key]time.Time // when an open alert's endpoint last had a verdict
-	refused  prometheus.Counter
 }
 
 // New replays the ledger. Nothing runs before Run, but changes handed in meanwhile are kept.
@@ -74,7 +75,6 @@ func New(cfg Config, deps Deps) (*Alerts, error) {
 		cfg: cfg, deps: deps, links: strings.TrimRight(cfg.ConsoleURL, "/"), internals: prometheus.NewRegistry(),
 		pending: map[sample.Key]sample.Verdict{}, changed: make(chan struct{}, 1),
 		open: map[sample.Key]*alert.Alert{}, versions: map[sample.Key]uint64{}, seen: map[sample.Key]time.Time{},
-		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "weft_alerts_refused_total", Help: "Alerts not opened because too many were open."}),
 	}
 	a.marker = types.NewMarker(a.internals)
 	if a.ledger, err = notify.NewLedger(deps.Journal, deps.Replayed, deps.Log); err != nil {
@@ -213,7 +213,7 @@ func (a *Alerts) judge(v sample.Verdict, now time.Time) *alert.Alert {
 	case al == nil:
 		return nil
 	case open == nil && len(a.open) >= maxOpen:
-		a.refused.Inc()
+		a.notOpened.Add(1)
 		return nil
 	case !al.EndsAt.IsZero():
 		return a.close(v.Endpoint, al)

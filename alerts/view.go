@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/alertmanager/alert"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 
 	"weft/alerts/notify"
@@ -76,38 +75,15 @@ type Outbox struct {
 	notify.Stats
 	Webhook  string            `json:"webhook"` // scheme and host only: the rest may hold a token; empty = none configured
 	Retrying []notify.Retrying `json:"retrying"`
+	// NotOpened counts alerts dropped because too many were open at once.
+	NotOpened uint64 `json:"not_opened"`
 }
 
 // Outbox reads the outbox.
 func (a *Alerts) Outbox() Outbox {
-	out := Outbox{Stats: a.ledger.Stats(), Retrying: a.sender.Retrying()}
+	out := Outbox{Stats: a.ledger.Stats(), Retrying: a.sender.Retrying(), NotOpened: a.notOpened.Load()}
 	if u, err := url.Parse(a.cfg.Webhook.URL); err == nil && u.Host != "" {
 		out.Webhook = u.Scheme + "://" + u.Host
 	}
 	return out
-}
-
-// Collect registers alerting's own metrics.
-func (a *Alerts) Collect(registry prometheus.Registerer) error {
-	stat := func(read func(notify.Stats) float64) func() float64 {
-		return func() float64 { return read(a.ledger.Stats()) }
-	}
-	for _, c := range []prometheus.Collector{
-		a.refused,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weft_alerts_active", Help: "Alerts that fire."},
-			func() float64 { return float64(len(a.Active())) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weft_alerts_outbox_queued", Help: "Notifications not sent yet."},
-			stat(func(s notify.Stats) float64 { return float64(s.Queued) })),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weft_alerts_outbox_sent_total", Help: "Notifications accepted by the receiver."},
-			stat(func(s notify.Stats) float64 { return float64(s.Sent) })),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weft_alerts_outbox_dead_letters_total", Help: "Notifications refused for good."},
-			stat(func(s notify.Stats) float64 { return float64(s.Refused) })),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weft_alerts_ledger_failures_total", Help: "Ledger writes that are not durable."},
-			stat(func(s notify.Stats) float64 { return float64(s.NotDurable) })),
-	} {
-		if err := registry.Register(c); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -26,7 +26,7 @@ var ErrFull = errors.New("alert outbox is full")
 // Journal is an append-only log whose records survive a crash once Append has returned.
 type Journal interface {
 	Append(record []byte) error
-	// Restart makes record the first of the log and drops every record before it, atomically.
+	// Restart appends record, a snapshot, after which nothing before it has to be kept.
 	Restart(record []byte) error
 	Close() error
 }
