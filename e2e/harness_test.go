@@ -335,13 +335,19 @@ func (p *pager) about(endpoint, status string) []page {
 	var out []page
 	for _, page := range p.pages {
 		for _, alert := range page.Alerts {
-			if (endpoint == "" || alert.Labels["endpoint"] == endpoint) && (status == "" || alert.Status == status) {
+			if (endpoint == "" || names(alert.Labels, endpoint)) && (status == "" || alert.Status == status) {
 				out = append(out, page)
 				break
 			}
 		}
 	}
 	return out
+}
+
+// names says whether an alert's labels name an endpoint, alone or as service/instance.
+func names(labels map[string]string, instance string) bool {
+	named := labels["endpoint"]
+	return named[strings.LastIndex(named, "/")+1:] == instance
 }
 
 // load sends one kind of request at a fixed rate until stop is called.

@@ -147,7 +147,7 @@ func (u *weftUp) allHealthy() error {
 
 type verdict struct {
 	Service  string `json:"service"`
-	Endpoint string `json:"endpoint"`
+	Endpoint string `json:"instance"`
 	State    string `json:"state"`
 	Weight   int    `json:"weight"`
 	Reason   string `json:"reason"`
@@ -213,7 +213,7 @@ func (u *weftUp) paged(instance string, since time.Time) error {
 			continue
 		}
 		for _, alert := range page.Alerts {
-			if alert.Labels["endpoint"] != instance {
+			if !names(alert.Labels, instance) {
 				continue
 			}
 			ids := strings.FieldsFunc(alert.Annotations["request_ids"], func(r rune) bool { return r == ',' || r == ' ' })
