@@ -85,8 +85,8 @@ func (d *distribution) start(ctx context.Context, documents []document) (*pipeli
 	if err != nil {
 		return nil, err
 	}
-	// Room for one error, so that a component that fails while nobody listens does not hang in its report.
-	p := &pipelines{failed: make(chan error, 1), documents: documents}
+	// Room, so that components that fail while nobody listens do not hang in their report.
+	p := &pipelines{failed: make(chan error, 64), documents: documents}
 	set := d.serviceSettings(cfg)
 	set.AsyncErrorChannel = p.failed
 	if p.service, err = service.New(ctx, set, cfg.Service); err != nil {
