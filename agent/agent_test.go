@@ -1,0 +1,297 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"weft/collector/signal"
+)
+
+// collector is the far end: it keeps what it got.
+type collector struct {
+	mu      sync.Mutex
+	spans   []signal.Span
+	logs    []signal.Log
+	sources map[string]bool // service/instance of metrics
+}
+
+type traceServer struct {
+	ptraceotlp.UnimplementedGRPCServer
+	*collector
+}
+type logServer struct {
+	plogotlp.UnimplementedGRPCServer
+	*collector
+}
+type metricServer struct {
+	pmetricotlp.UnimplementedGRPCServer
+	*collector
+}
+
+func (c *traceServer) Export(_ context.Context, in ptraceotlp.ExportRequest) (ptraceotlp.ExportResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spans = append(c.spans, signal.Spans(in.Traces())...)
+	return ptraceotlp.NewExportResponse(), nil
+}
+
+func (c *logServer) Export(_ context.Context, in plogotlp.ExportRequest) (plogotlp.ExportResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.logs = append(c.logs, signal.Logs(in.Logs())...)
+	return plogotlp.NewExportResponse(), nil
+}
+
+func (c *metricServer) Export(_ context.Context, in pmetricotlp.ExportRequest) (pmetricotlp.ExportResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, rm := range in.Metrics().ResourceMetrics().All() {
+		service, _ := rm.Resource().Attributes().Get("service.name")
+		instance, _ := rm.Resource().Attributes().Get("service.instance.id")
+		c.sources[service.AsString()+"/"+instance.AsString()] = true
+	}
+	return pmetricotlp.NewExportResponse(), nil
+}
+
+func (c *collector) names() (names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.spans {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func serveCollector(t *testing.T, addr string) *collector {
+	t.Helper()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &collector{sources: map[string]bool{}}
+	server := grpc.NewServer()
+	ptraceotlp.RegisterGRPCServer(server, &traceServer{collector: c})
+	plogotlp.RegisterGRPCServer(server, &logServer{collector: c})
+	pmetricotlp.RegisterGRPCServer(server, &metricServer{collector: c})
+	done := make(chan struct{})
+	go func() { defer close(done); _ = server.Serve(listener) }()
+	t.Cleanup(func() { server.Stop(); <-done })
+	return c
+}
+
+// node is the environment of one agent.
+type node struct {
+	data, grpc, http, ops, collector string
+}
+
+func newNode(t *testing.T) node {
+	t.Helper()
+	n := node{t.TempDir(), freePort(t), freePort(t), freePort(t), freePort(t)}
+	for name, value := range map[string]string{
+		"WEFT_AGENT_INSTANCE": "agent-7", "WEFT_AGENT_DATA": n.data, "WEFT_AGENT_OTLP_GRPC": n.grpc, "WEFT_AGENT_OTLP_HTTP": n.http,
+		"WEFT_AGENT_OPS": n.ops, "WEFT_AGENT_COLLECTOR": n.collector, "WEFT_AGENT_FILELOG": filepath.Join(n.data, "*.log"),
+	} {
+		t.Setenv(name, value)
+	}
+	return n
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
+}
+
+// start runs the agent until the test ends, or stop is called.
+func (n node) start(t *testing.T, args ...string) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Command(ctx, args) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("agent: %v", err)
+			}
+		})
+	}
+	t.Cleanup(stop)
+	await(t, "ready", func() bool {
+		answer, err := http.Get("http://" + n.ops + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	})
+	return stop
+}
+
+func (n node) export(t *testing.T, name string) error {
+	t.Helper()
+	conn, err := grpc.NewClient(n.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	traces := ptrace.NewTraces()
+	rs := traces.ResourceSpans().AppendEmpty()
+	rs.Resource().Attributes().PutStr("service.name", "shop")
+	span := rs.ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+	span.SetName(name)
+	span.SetTraceID(pcommon.TraceID{1})
+	span.SetSpanID(pcommon.SpanID{2})
+	_, err = ptraceotlp.NewGRPCClient(conn).Export(t.Context(), ptraceotlp.NewExportRequestFromTraces(traces))
+	return err
+}
+
+func await(t *testing.T, what string, reached func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !reached() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not %s in 30 s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestBuiltInConfigurationIsValid(t *testing.T) {
+	newNode(t)
+	if err := Command(t.Context(), []string{"check"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAcknowledgedItemsOutliveTheCollectorsAndTheAgentsAbsence(t *testing.T) {
+	n := newNode(t)
+	stop := n.start(t)
+	if err := n.export(t, "while the collector is away"); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	far := serveCollector(t, n.collector)
+	n.start(t)
+	await(t, "delivered", func() bool { return strings.Join(far.names(), ",") == "while the collector is away" })
+	if err := n.export(t, "now"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "delivered", func() bool { return len(far.names()) == 2 })
+	await(t, "measured", func() bool {
+		far.mu.Lock()
+		defer far.mu.Unlock()
+		return far.sources["agent/agent-7"]
+	})
+}
+
+func TestFileLogsBecomeRecordsOfTheirService(t *testing.T) {
+	n := newNode(t)
+	far := serveCollector(t, n.collector)
+	file := filepath.Join(n.data, "cart.log")
+	lines := `{"time":"2026-11-22T22:50:00.123456789+01:00","level":"WARN","msg":"slow","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7","request_id":"r-1","service":"cart-api","instance":"cart-1","items":3}
+{"time":"2026-11-22T22:50:01Z","level":"INFO","msg":"no service named"}
+plain text
+{"time":"garbage","level":"odd","msg":"kept all the same","trace_id":"zz"}
+{"broken":
+`
+	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop := n.start(t)
+	got := map[string]signal.Log{}
+	await(t, "read", func() bool {
+		far.mu.Lock()
+		defer far.mu.Unlock()
+		for _, l := range far.logs {
+			got[l.Body] = l
+		}
+		return len(far.logs) >= 5
+	})
+	first := got["slow"]
+	want := fmt.Sprint("cart-api cart-1 WARN 13 4bf92f3577b34da6a3ce929d0e0e4736 00f067aa0ba902b7 r-1 ", time.Date(2026, 11, 22, 21, 50, 0, 123456789, time.UTC).UnixNano())
+	if have := fmt.Sprint(first.Service, " ", first.Instance, " ", first.Severity, " ", first.SeverityNumber, " ", first.TraceID, " ", first.SpanID, " ", first.RequestID, " ", first.Time); have != want {
+		t.Errorf("got  %s\nwant %s", have, want)
+	}
+	if first.Attributes.Text("items") == "3" || fmt.Sprint(first.Attributes["items"]) != "3" {
+		t.Errorf("attributes %v", first.Attributes)
+	}
+	for _, body := range []string{"no service named", "plain text", "kept all the same", `{"broken":`} {
+		if l, ok := got[body]; !ok || l.Service != "cart" {
+			t.Errorf("%q: found %v, service %q, want the file's name", body, ok, l.Service)
+		}
+	}
+	// After a restart the file goes on where it was left.
+	stop()
+	n.start(t)
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := f.WriteString("after the restart\n"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "read on", func() bool {
+		far.mu.Lock()
+		defer far.mu.Unlock()
+		return far.logs[len(far.logs)-1].Body == "after the restart"
+	})
+	if len(far.logs) != 6 {
+		t.Errorf("%d records, want 6: lines were read twice", len(far.logs))
+	}
+}
+
+func TestAFullQueueAsksSendersToComeAgain(t *testing.T) {
+	n := newNode(t)
+	overlay := filepath.Join(n.data, "small.yaml")
+	if err := os.WriteFile(overlay, []byte("exporters: {uplink: {sending_queue: {queue_size: 600}}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.start(t, "--config", overlay)
+	var refused error
+	await(t, "full", func() bool {
+		refused = n.export(t, strings.Repeat("x", 100))
+		return refused != nil
+	})
+	if status.Code(refused) != codes.Unavailable || len(status.Convert(refused).Details()) != 1 {
+		t.Fatalf("refused with %v", refused)
+	}
+	if retry := status.Convert(refused).Details()[0].(*errdetails.RetryInfo).GetRetryDelay().AsDuration(); retry < time.Second {
+		t.Errorf("retry after %v", retry)
+	}
+	body := `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"01000000000000000000000000000000","spanId":"0200000000000000","name":"` + strings.Repeat("x", 700) + `"}]}]}]}`
+	answer, err := http.Post("http://"+n.http+"/v1/traces", "application/json", bytes.NewBufferString(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") != "1" {
+		t.Errorf("HTTP answer %s, Retry-After %q", answer.Status, answer.Header.Get("Retry-After"))
+	}
+}
