@@ -3,6 +3,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"path/filepath"
 	"regexp"
@@ -13,6 +14,8 @@ import (
 
 	"weft/internal/config"
 	"weft/internal/identity"
+	"weft/internal/sample"
+	"weft/mesh/control/registry"
 )
 
 // Config is the file that mesh control reads.
@@ -118,7 +121,7 @@ func (c *Config) Validate() error {
 func (c *Config) validateServices() error {
 	var faults []error
 	seen := map[string]string{} // instance → service
-	for _, name := range sortedKeys(c.Services) {
+	for _, name := range slices.Sorted(maps.Keys(c.Services)) {
 		key, service := "services."+name, c.Services[name]
 		if !word.MatchString(name) {
 			faults = append(faults, config.Faultf(key, "a service's name is 1 to 128 of [A-Za-z0-9._-]"))
@@ -178,6 +181,24 @@ func (c *Config) sameProcess(next *Config) error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// static are the endpoints of the configuration.
+func (c *Config) static() []registry.Endpoint {
+	var out []registry.Endpoint
+	for name, service := range c.Services {
+		protocol := service.Protocol
+		if protocol == "" {
+			protocol = "http"
+		}
+		for _, e := range service.Endpoints {
+			out = append(out, registry.Endpoint{
+				Key:     sample.Key{Service: name, Instance: e.Instance},
+				Address: e.Address, Protocol: protocol, Version: e.Version, Zone: e.Zone, Static: true,
+			})
+		}
+	}
+	return out
 }
 
 // socket is where the Unix socket is.

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/server/sotw/v3"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -22,6 +20,11 @@ import (
 	"weft/internal/identity"
 	"weft/internal/ops"
 	"weft/internal/wire"
+	"weft/mesh/control/authority"
+	"weft/mesh/control/bell"
+	"weft/mesh/control/registry"
+	"weft/mesh/control/steer"
+	"weft/mesh/control/xds"
 )
 
 const (
@@ -34,16 +37,17 @@ type Control struct {
 	path      string // of the configuration; empty = never reloaded
 	config    *atomic.Pointer[Config]
 	source    *identity.Source
-	registry  *registry
-	ledger    *ledger
-	tracker   *tracker
-	resources *resources
+	authority *authority.Authority
+	registry  *registry.Registry
+	leases    *registry.Service
+	ledger    *steer.Ledger
+	lanes     []*steer.Lane
+	xds       *xds.Server
 	publisher *publisher
 	keeper    *keeper
-	issuer    *issuer
-	lanes     []*lane
-	metrics   *metrics
 	ops       *ops.Server
+	stopping  context.Context // ends the streams
+	stop      context.CancelFunc
 	listener  net.Listener
 	socket    net.Listener
 }
@@ -64,19 +68,17 @@ func Run(ctx context.Context, path string) error {
 
 // New opens data folder, ports and socket, so that what is in use or unwritable is an error now; it starts nothing.
 func New(cfg *Config) (*Control, error) {
-	authority, err := openAuthority(cfg.Data, cfg.TrustDomain)
+	authority, err := authority.Open(cfg.Data, cfg.TrustDomain, cfg.SVIDTTL)
 	if err != nil {
 		return nil, fmt.Errorf("certificate authority: %w", err)
 	}
-	tokens, err := openTokens(filepath.Join(cfg.Data, "tokens.json"))
-	if err != nil {
-		return nil, fmt.Errorf("join tokens: %w", err)
+	c := &Control{
+		config: &atomic.Pointer[Config]{}, authority: authority, registry: registry.New(cfg.LeaseTTL), ledger: steer.NewLedger(),
 	}
-	c := &Control{config: &atomic.Pointer[Config]{}, registry: newRegistry(cfg.LeaseTTL), ledger: newLedger(), metrics: newMetrics()}
 	c.config.Store(cfg)
-	c.issuer = &issuer{authority: authority, tokens: tokens, config: c.config, metrics: c.metrics}
+	c.stopping, c.stop = context.WithCancel(context.Background())
 	id := identity.ID{TrustDomain: cfg.TrustDomain, Role: identity.RoleControl, Service: "control", Instance: cfg.Instance}
-	c.source = identity.NewLocalSource(id, c.issuer.own)
+	c.source = identity.NewLocalSource(id, authority.Own)
 	c.wire(cfg)
 	if err := c.restore(cfg); err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
@@ -89,27 +91,29 @@ func New(cfg *Config) (*Control, error) {
 
 // wire connects the parts; who is told of what is all here.
 func (c *Control) wire(cfg *Config) {
-	var reporting bells
+	var reporting bell.Bells
 	for _, address := range cfg.Collectors {
-		changed := make(chan struct{}, 1)
-		reporting = append(reporting, changed)
-		c.lanes = append(c.lanes, &lane{
-			address: address, secure: c.source.ClientTLS(identity.Allow(identity.RoleCollector)), ledger: c.ledger,
-			report:  func() *wire.ControlReport { return membership(c.registry, c.tracker, c.ledger.at(time.Now()).Term) },
-			changed: changed, metrics: c.metrics,
-		})
+		l := steer.NewLane(address, c.source.ClientTLS(identity.Allow(identity.RoleCollector)), c.ledger, c.membership)
+		c.lanes, reporting = append(c.lanes, l), append(reporting, l.Changed)
 	}
-	c.tracker = newTracker(c.metrics, reporting)
-	c.resources = newResources(time.Now(), func(from, to string) bool { return c.config.Load().mayCall(from, to) })
-	c.keeper = &keeper{path: filepath.Join(cfg.Data, "registry.json"), changed: make(chan struct{}, 1)}
-	c.publisher = &publisher{
-		registry: c.registry, ledger: c.ledger, resources: c.resources, config: c.config, metrics: c.metrics,
-		changed: append(bells{c.keeper.changed}, reporting...), services: map[string]pushed{},
-	}
-	c.keeper.snapshot = func() saved {
+	mayCall := func(from, to string) bool { return c.config.Load().mayCall(from, to) }
+	c.xds = xds.New(c.stopping, mayCall, reporting)
+	c.keeper = &keeper{path: filepath.Join(cfg.Data, "registry.json"), changed: bell.New(), snapshot: func() saved {
 		now := time.Now()
-		return newSaved(now, c.registry.endpoints(), c.ledger.at(now))
+		return newSaved(now, c.registry.Endpoints(), c.ledger.At(now))
+	}}
+	c.publisher = &publisher{
+		registry: c.registry, ledger: c.ledger, xds: c.xds, config: c.config,
+		changed: append(bell.Bells{c.keeper.changed}, reporting...), services: map[string]pushed{},
 	}
+	c.leases = registry.NewService(c.stopping, c.registry, c.source, c.list)
+}
+
+func (c *Control) list(ctx context.Context) (*wire.ListResponse, error) {
+	if err := authority.Operator(ctx); err != nil {
+		return nil, err
+	}
+	return &wire.ListResponse{Endpoints: c.publisher.list()}, nil
 }
 
 // restore comes before the first push, so that no proxy ever sees less than the earlier process knew.
@@ -119,10 +123,10 @@ func (c *Control) restore(cfg *Config) error {
 		return err
 	}
 	now := time.Now()
-	c.registry.configure(cfg)
-	c.registry.restore(now, earlier.Endpoints, cfg.RestartGrace)
+	c.registry.Configure(cfg.LeaseTTL, cfg.static())
+	c.registry.Restore(now, earlier.Endpoints, cfg.RestartGrace)
 	if verdicts, ok := earlier.verdicts(now); ok {
-		c.ledger.restore(now, verdicts)
+		c.ledger.Restore(now, verdicts)
 	}
 	return nil
 }
@@ -138,8 +142,8 @@ func (c *Control) open(cfg *Config) error {
 	if c.ops, err = ops.Listen(cfg.Ops, c.ready); err != nil {
 		return err
 	}
-	c.metrics.register(c.ops.Registry, c.tracker, c.source)
-	mount(c.ops, c.publisher, c.tracker)
+	c.collect(c.ops.Registry)
+	mount(c.ops, c.publisher, c.xds.Proxies)
 	return nil
 }
 
@@ -178,7 +182,7 @@ func (c *Control) ready() error {
 	if c.source.NotAfter().IsZero() {
 		return errors.New("no certificate of its own yet")
 	}
-	if c.publisher.current() == nil && len(c.registry.endpoints()) > 0 {
+	if c.publisher.current() == nil && len(c.registry.Endpoints()) > 0 {
 		return errors.New("nothing published yet")
 	}
 	return nil
@@ -200,11 +204,11 @@ func (c *Control) Run(ctx context.Context) error {
 	for _, l := range c.lanes {
 		group.Go(func() error { return l.Run(ctx) })
 	}
-	registry := &leases{registry: c.registry, source: c.source, list: c.publisher.list, metrics: c.metrics, stopping: ctx.Done()}
-	network := c.networkServer(ctx, registry)
+	context.AfterFunc(ctx, c.stop)
+	network := c.networkServer()
 	local := grpc.NewServer(grpc.Creds(identity.SameUser()), grpc.MaxRecvMsgSize(largestMessage))
-	wire.RegisterIdentityServer(local, c.issuer)
-	wire.RegisterRegistryServer(local, registry)
+	wire.RegisterIdentityServer(local, c.authority)
+	wire.RegisterRegistryServer(local, c.leases)
 	group.Go(func() error { return serve(ctx, network, c.listener) })
 	group.Go(func() error { return serve(ctx, local, c.socket) })
 	if c.path != "" {
@@ -217,7 +221,7 @@ func (c *Control) Run(ctx context.Context) error {
 
 // networkServer ends a connection before the certificate it was opened with can end: renewal is at half life, so one
 // opened at any time is good for half a life more. Streams move to a new connection within the lease's grace.
-func (c *Control) networkServer(ctx context.Context, registry *leases) *grpc.Server {
+func (c *Control) networkServer() *grpc.Server {
 	life := c.config.Load().SVIDTTL
 	server := grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(c.source.ServerTLSOptional())),
@@ -228,11 +232,9 @@ func (c *Control) networkServer(ctx context.Context, registry *leases) *grpc.Ser
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 	)
-	wire.RegisterIdentityServer(server, c.issuer)
-	wire.RegisterRegistryServer(server, registry)
-	discovery.RegisterAggregatedDiscoveryServiceServer(server, &ads{
-		server: sotw.NewServer(ctx, c.resources, c.tracker, sotw.DeactivateLegacyWildcard()),
-	})
+	wire.RegisterIdentityServer(server, c.authority)
+	wire.RegisterRegistryServer(server, c.leases)
+	c.xds.Register(server)
 	return server
 }
 
@@ -269,8 +271,8 @@ func (c *Control) reload() {
 		return
 	}
 	c.config.Store(next)
-	c.registry.configure(next)
-	if err := c.resources.refresh(); err != nil {
+	c.registry.Configure(next.LeaseTTL, next.static())
+	if err := c.xds.Refresh(); err != nil {
 		slog.Error("policy not pushed", "error", err)
 	}
 	slog.Info("configuration taken", "file", c.path, "services", len(next.Services), "policies", len(next.Policies))

@@ -1,11 +1,13 @@
-// Package control is the mesh's centre: who is where, who is who, and what proxies are told.
+// Package control is the mesh's centre: it says who is where and who is who, and tells proxies what to do.
 //
-//	ca.go join.go issue.go     who is who: the authority's key, one-time join tokens, the Identity service
-//	registry.go lease.go       who is where: leases as data, then the Registry service that keeps them alive
-//	ledger.go lane.go          what the collectors judged: verdicts as data, then the stream they come on
-//	steer.go                   pure: endpoints and verdicts in, what proxies shall do out (the panic share is applied here)
-//	xds.go track.go publish.go what proxies are told: EDS resources, who acknowledged them, and when to push
-//	control.go                 wires the above
+//	authority/  who is who: the root's key, join tokens, the Identity service
+//	registry/   who is where: leases as data, and the Registry service that keeps them alive
+//	steer/      what collectors judged: the lane, the verdicts in force, and the weights that follow from them
+//	xds/        what proxies are told, and what they acknowledged
+//	publish.go  when to tell them
+//	save.go     what a restart goes on with
+//	report.go   what collectors are told
+//	control.go  wires the above
 //
 // Requests never pass through control: when it is gone, proxies go on with what they were told last.
 package control

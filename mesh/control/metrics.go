@@ -4,58 +4,43 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"weft/internal/identity"
 )
 
-// metrics are control's own, on the ops port.
-type metrics struct {
-	issued    *prometheus.CounterVec
-	refused   *prometheus.CounterVec
-	updates   *prometheus.CounterVec
-	laneUp    *prometheus.GaugeVec
-	endpoints *prometheus.GaugeVec
-	pushes    prometheus.Counter
-	nacks     prometheus.Counter
-	term      prometheus.Gauge
-	version   prometheus.Gauge
+// collect registers what the parts count and what control shows of their state.
+func (c *Control) collect(r *prometheus.Registry) {
+	c.authority.Collect(r)
+	c.leases.Collect(r)
+	c.xds.Collect(r)
+	for _, l := range c.lanes {
+		l.Collect(r)
+	}
+	gauge := func(name, help string, read func() float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+	}
+	gauge("weft_identity_expires_seconds", "Seconds until the own certificate ends.",
+		func() float64 { return time.Until(c.source.NotAfter()).Seconds() })
+	gauge("weft_control_verdict_term", "Lease term of the verdicts in force.",
+		func() float64 { return float64(c.ledger.At(time.Now()).Term) })
+	gauge("weft_control_verdict_version", "Version of the verdicts in force.",
+		func() float64 { return float64(c.ledger.At(time.Now()).Version) })
+	r.MustRegister(told{c.publisher, prometheus.NewDesc("weft_control_endpoints",
+		"Endpoints as proxies were told, by where the weight came from.", []string{"service", "state", "source"}, nil)})
 }
 
-func newMetrics() *metrics {
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weft_control_" + name, Help: help}, labels)
-	}
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "weft_control_" + name, Help: help}, labels)
-	}
-	return &metrics{
-		issued:    counter("identities_issued_total", "Certificates signed, by the proof that was given.", "proof"),
-		refused:   counter("refused_total", "Calls refused, by what was asked for.", "what"),
-		updates:   counter("verdict_updates_total", "Updates from collectors, by what became of them.", "result"),
-		laneUp:    gauge("lane_up", "1 while the collector at this lane sends verdicts.", "collector"),
-		endpoints: gauge("endpoints", "Endpoints as proxies were told, by where the weight came from.", "service", "state", "source"),
-		pushes:    counter("xds_responses_total", "EDS responses sent.").WithLabelValues(),
-		nacks:     counter("xds_nacks_total", "EDS responses that a proxy refused.").WithLabelValues(),
-		term:      gauge("verdict_term", "Lease term of the verdicts in force.").WithLabelValues(),
-		version:   gauge("verdict_version", "Version of the verdicts in force.").WithLabelValues(),
-	}
+// told counts endpoints when it is asked.
+type told struct {
+	publisher *publisher
+	endpoints *prometheus.Desc
 }
 
-func (m *metrics) register(r *prometheus.Registry, t *tracker, source *identity.Source) {
-	r.MustRegister(m.issued, m.refused, m.updates, m.laneUp, m.endpoints, m.pushes, m.nacks, m.term, m.version)
-	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "weft_control_proxies", Help: "Proxies with an ADS stream.",
-	}, func() float64 { return float64(len(t.proxies())) }))
-	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "weft_identity_expires_seconds", Help: "Seconds until the own certificate ends.",
-	}, func() float64 { return time.Until(source.NotAfter()).Seconds() }))
-}
+func (t told) Describe(out chan<- *prometheus.Desc) { out <- t.endpoints }
 
-func (m *metrics) show(all []steered, verdicts view) {
-	m.endpoints.Reset()
-	for _, e := range all {
-		m.endpoints.WithLabelValues(e.Key.Service, e.State.String(), e.Source).Inc()
+func (t told) Collect(out chan<- prometheus.Metric) {
+	count := map[[3]string]int{}
+	for _, e := range t.publisher.current() {
+		count[[3]string{e.Key.Service, e.State.String(), e.Source}]++
 	}
-	m.term.Set(float64(verdicts.Term))
-	m.version.Set(float64(verdicts.Version))
+	for labels, n := range count {
+		out <- prometheus.MustNewConstMetric(t.endpoints, prometheus.GaugeValue, float64(n), labels[:]...)
+	}
 }

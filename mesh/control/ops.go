@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"weft/internal/ops"
+	"weft/mesh/control/xds"
 )
 
 // shownEndpoint is one element of /registry.
@@ -25,19 +26,19 @@ type shownEndpoint struct {
 }
 
 // mount adds /registry and /proxies.
-func mount(server *ops.Server, p *publisher, t *tracker) {
+func mount(server *ops.Server, p *publisher, proxies func() []xds.Proxy) {
 	server.Mux.HandleFunc("GET /registry", func(w http.ResponseWriter, _ *http.Request) {
 		out := []shownEndpoint{}
 		for _, e := range p.current() {
 			out = append(out, shownEndpoint{
 				Endpoint: e.Key.String(), Service: e.Key.Service, Instance: e.Key.Instance, Address: e.Address,
 				Protocol: e.Protocol, Version: e.Version, Zone: e.Zone, Static: e.Static, State: e.State.String(),
-				Weight: e.Weight, VerdictVersion: formatVersion(e.Verdict), Source: e.Source, TTLMillis: e.TTL.Milliseconds(),
+				Weight: e.Weight, VerdictVersion: xds.FormatVersion(e.Verdict), Source: e.Source, TTLMillis: e.TTL.Milliseconds(),
 			})
 		}
 		writeJSON(w, out)
 	})
-	server.Mux.HandleFunc("GET /proxies", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, t.proxies()) })
+	server.Mux.HandleFunc("GET /proxies", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, proxies()) })
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

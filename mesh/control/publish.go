@@ -3,14 +3,17 @@ package control
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
 
-	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-
 	"weft/internal/sample"
 	"weft/internal/wire"
+	"weft/mesh/control/bell"
+	"weft/mesh/control/registry"
+	"weft/mesh/control/steer"
+	"weft/mesh/control/xds"
 )
 
 const (
@@ -20,20 +23,19 @@ const (
 
 // publisher turns registry and ledger into what proxies are told, and decides when.
 type publisher struct {
-	registry  *registry
-	ledger    *ledger
-	resources *resources
-	config    *atomic.Pointer[Config]
-	metrics   *metrics
-	changed   bells // membership or verdicts: those who save and report
+	registry *registry.Registry
+	ledger   *steer.Ledger
+	xds      *xds.Server
+	config   *atomic.Pointer[Config]
+	changed  bell.Bells // membership or verdicts: those who save and report
 
 	services map[string]pushed // Run's goroutine only
-	shown    atomic.Pointer[[]steered]
+	shown    atomic.Pointer[[]steer.Endpoint]
 }
 
 // pushed is what proxies were told of a service last. A service stays here when its last endpoint has left.
 type pushed struct {
-	endpoints []steered
+	endpoints []steer.Endpoint
 	at        time.Time
 }
 
@@ -46,10 +48,10 @@ func (p *publisher) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.registry.changed:
-			p.changed.ring()
-		case <-p.ledger.changed:
-			p.changed.ring()
+		case <-p.registry.Changed:
+			p.changed.Ring()
+		case <-p.ledger.Changed:
+			p.changed.Ring()
 		case <-tick.C:
 		}
 	}
@@ -57,42 +59,36 @@ func (p *publisher) Run(ctx context.Context) error {
 
 // step pushes what is due at now.
 func (p *publisher) step(now time.Time) {
-	for _, e := range p.registry.expire(now) {
+	for _, e := range p.registry.Expire(now) {
 		slog.Warn("endpoint gone: its lease ended", "endpoint", e.Key.String(), "address", e.Address)
 	}
-	verdicts := p.ledger.at(now)
-	want := steer(p.registry.endpoints(), verdicts, p.config.Load().PanicPercent)
+	want := steer.Apply(p.registry.Endpoints(), p.ledger.At(now), p.config.Load().PanicPercent)
 	for name := range p.services {
 		if _, ok := want[name]; !ok {
 			want[name] = nil
 		}
 	}
-	changed := map[string]*endpointv3.ClusterLoadAssignment{}
-	for _, name := range sortedKeys(want) {
+	changed := map[string][]steer.Endpoint{}
+	for name, endpoints := range want {
 		before, known := p.services[name]
-		if known && !before.due(now, want[name]) {
+		if known && !before.due(now, endpoints) {
 			continue
 		}
-		message, err := assignment(name, want[name])
-		if err != nil { // the address was checked on its way in
-			slog.Error("service not pushed", "service", name, "error", err)
-			continue
-		}
-		report(before.endpoints, want[name])
-		changed[name], p.services[name] = message, pushed{want[name], now}
+		report(before.endpoints, endpoints)
+		changed[name], p.services[name] = endpoints, pushed{endpoints, now}
 	}
 	if len(changed) == 0 {
 		return
 	}
-	if err := p.resources.update(changed); err != nil {
+	if err := p.xds.Update(changed); err != nil {
 		slog.Error("push failed", "error", err)
 	}
-	p.show(verdicts)
+	p.show()
 }
 
 // due: an ejection, a removal or a new address at once; another change when the last push is old enough; nothing new
 // only in time to keep verdicts from expiring in the proxies.
-func (p pushed) due(now time.Time, want []steered) bool {
+func (p pushed) due(now time.Time, want []steer.Endpoint) bool {
 	age := now.Sub(p.at)
 	if !slices.Equal(p.endpoints, want) {
 		return age >= coalesce || urgent(p.endpoints, want)
@@ -104,9 +100,9 @@ func (p pushed) due(now time.Time, want []steered) bool {
 	return ttl > 0 && age >= ttl/3-look
 }
 
-func urgent(before, want []steered) bool {
+func urgent(before, want []steer.Endpoint) bool {
 	for _, old := range before {
-		i := slices.IndexFunc(want, func(e steered) bool { return e.Key == old.Key })
+		i := slices.IndexFunc(want, func(e steer.Endpoint) bool { return e.Key == old.Key })
 		if i < 0 || want[i].Address != old.Address {
 			return true
 		}
@@ -114,36 +110,35 @@ func urgent(before, want []steered) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(want, func(e steered) bool {
-		return e.State == sample.Ejected && !slices.ContainsFunc(before, func(old steered) bool { return old.Key == e.Key })
+	return slices.ContainsFunc(want, func(e steer.Endpoint) bool {
+		return e.State == sample.Ejected && !slices.ContainsFunc(before, func(old steer.Endpoint) bool { return old.Key == e.Key })
 	})
 }
 
 // report logs what a push changes for traffic.
-func report(before, want []steered) {
+func report(before, want []steer.Endpoint) {
 	for _, e := range want {
-		var old steered
-		if i := slices.IndexFunc(before, func(o steered) bool { return o.Key == e.Key }); i >= 0 {
+		var old steer.Endpoint
+		if i := slices.IndexFunc(before, func(o steer.Endpoint) bool { return o.Key == e.Key }); i >= 0 {
 			old = before[i]
 		}
-		if old.State != e.State || old.Source != e.Source && (e.Source == sourcePanic || e.Source == sourceExpired) {
+		if old.State != e.State || old.Source != e.Source && (e.Source == steer.SourcePanic || e.Source == steer.SourceExpired) {
 			slog.Info("endpoint steered", "endpoint", e.Key.String(), "state", e.State.String(), "weight", e.Weight,
 				"source", e.Source, "verdict_version", e.Verdict)
 		}
 	}
 }
 
-func (p *publisher) show(verdicts view) {
-	var all []steered
-	for _, name := range sortedKeys(p.services) {
+func (p *publisher) show() {
+	all := []steer.Endpoint{}
+	for _, name := range slices.Sorted(maps.Keys(p.services)) {
 		all = append(all, p.services[name].endpoints...)
 	}
 	p.shown.Store(&all)
-	p.metrics.show(all, verdicts)
 }
 
 // current is what proxies were told last, sorted by service and instance.
-func (p *publisher) current() []steered {
+func (p *publisher) current() []steer.Endpoint {
 	if all := p.shown.Load(); all != nil {
 		return *all
 	}

@@ -11,17 +11,21 @@ import (
 	"time"
 
 	"weft/internal/sample"
+	"weft/mesh/control/atomicfile"
+	"weft/mesh/control/bell"
+	"weft/mesh/control/registry"
+	"weft/mesh/control/steer"
 )
 
 // saved is registry.json: what a restarted control goes on with, so that it never tells proxies of an emptied mesh nor
 // sends traffic to what is ejected.
 type saved struct {
-	At        time.Time      `json:"at"`
-	Endpoints []endpoint     `json:"endpoints"`
-	Term      uint64         `json:"term"`
-	Version   uint64         `json:"version"`
-	TTL       time.Duration  `json:"ttl_ns"`
-	Verdicts  []savedVerdict `json:"verdicts"`
+	At        time.Time           `json:"at"`
+	Endpoints []registry.Endpoint `json:"endpoints"`
+	Term      uint64              `json:"term"`
+	Version   uint64              `json:"version"`
+	TTL       time.Duration       `json:"ttl_ns"`
+	Verdicts  []savedVerdict      `json:"verdicts"`
 }
 
 // savedVerdict leaves out the evidence: the collector has it.
@@ -39,7 +43,7 @@ const savePause = 250 * time.Millisecond // between two saves, when much changes
 // keeper writes registry.json after every change.
 type keeper struct {
 	path     string
-	changed  chan struct{} // at most one signal
+	changed  bell.Bell
 	snapshot func() saved
 }
 
@@ -53,7 +57,12 @@ func (k *keeper) Run(ctx context.Context) error {
 			if err := k.save(); err != nil { // goes on: proxies are served from memory
 				slog.ErrorContext(ctx, "registry not saved", "error", err)
 			}
-			sleep(ctx, savePause)
+			pause := time.NewTimer(savePause)
+			select {
+			case <-ctx.Done():
+			case <-pause.C:
+			}
+			pause.Stop()
 		}
 	}
 }
@@ -63,7 +72,7 @@ func (k *keeper) save() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(k.path, raw, 0o600)
+	return atomicfile.Write(k.path, raw, 0o600)
 }
 
 // load is empty for a first start.
@@ -82,8 +91,8 @@ func (k *keeper) load() (saved, error) {
 	return s, nil
 }
 
-func newSaved(now time.Time, endpoints []endpoint, v view) saved {
-	s := saved{At: now, Endpoints: []endpoint{}, Verdicts: []savedVerdict{}}
+func newSaved(now time.Time, endpoints []registry.Endpoint, v steer.View) saved {
+	s := saved{At: now, Endpoints: []registry.Endpoint{}, Verdicts: []savedVerdict{}}
 	for _, e := range endpoints {
 		if !e.Static {
 			s.Endpoints = append(s.Endpoints, e)
@@ -100,13 +109,13 @@ func newSaved(now time.Time, endpoints []endpoint, v view) saved {
 }
 
 // verdicts are those of the file, unless it is too old to say anything about now.
-func (s saved) verdicts(now time.Time) (view, bool) {
+func (s saved) verdicts(now time.Time) (steer.View, bool) {
 	if s.Term == 0 || now.Sub(s.At) > longestVerdictAge || now.Before(s.At) {
-		return view{}, false
+		return steer.View{}, false
 	}
-	out := view{Term: s.Term, Version: s.Version, TTL: min(s.TTL, longestTTL), Verdicts: map[sample.Key]judged{}}
+	out := steer.View{Term: s.Term, Version: s.Version, TTL: min(s.TTL, steer.LongestTTL), Verdicts: map[sample.Key]steer.Judged{}}
 	for _, v := range s.Verdicts {
-		out.Verdicts[v.Key] = judged{Term: s.Term, Verdict: sample.Verdict{
+		out.Verdicts[v.Key] = steer.Judged{Term: s.Term, Verdict: sample.Verdict{
 			Endpoint: v.Key, State: sample.State(v.State & 3), Weight: v.Weight, Version: v.Version, Enforced: v.Enforced, Since: v.Since,
 		}}
 	}

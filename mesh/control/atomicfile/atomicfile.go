@@ -1,16 +1,14 @@
-package control
+// Package atomicfile replaces a file in one step.
+package atomicfile
 
 import (
-	"cmp"
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 )
 
-// writeFile replaces the file at path in one step: a crash leaves the old content or the new.
-func writeFile(path string, content []byte, mode os.FileMode) error {
+// Write leaves, after a crash at any moment, the old content or the new.
+func Write(path string, content []byte, mode os.FileMode) error {
 	temporary := path + ".tmp"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -33,5 +31,3 @@ func writeFile(path string, content []byte, mode os.FileMode) error {
 	}
 	return errors.Join(dir.Sync(), dir.Close())
 }
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

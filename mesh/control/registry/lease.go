@@ -1,4 +1,4 @@
-package control
+package registry
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -26,40 +27,51 @@ const (
 	longestLabel  = 128
 )
 
-// leases is the Registry service.
-type leases struct {
+// Service is the Registry service.
+type Service struct {
 	wire.UnimplementedRegistryServer
-	registry *registry
+	registry *Registry
 	source   *identity.Source
-	list     func() []*wire.RegisteredEndpoint
-	metrics  *metrics
-	stopping <-chan struct{}
+	list     func(context.Context) (*wire.ListResponse, error)
+	stopping context.Context
+	refused  prometheus.Counter
 	streams  atomic.Uint64
 }
 
-// List is for operators: it shows every service, whatever the policies.
-func (l *leases) List(ctx context.Context, _ *wire.ListRequest) (*wire.ListResponse, error) {
-	if err := operator(ctx); err != nil {
-		return nil, err
+// NewService makes the service. source is control's own identity, with which addresses are tried; list answers List;
+// streams end with stopping.
+func NewService(stopping context.Context, r *Registry, source *identity.Source, list func(context.Context) (*wire.ListResponse, error)) *Service {
+	return &Service{
+		registry: r, source: source, list: list, stopping: stopping,
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weft_control_registrations_refused_total", Help: "Registrations and heartbeats refused.",
+		}),
 	}
-	return &wire.ListResponse{Endpoints: l.list()}, nil
+}
+
+// Collect registers the service's metrics.
+func (s *Service) Collect(r *prometheus.Registry) { r.MustRegister(s.refused) }
+
+// List tells everything control knows.
+func (s *Service) List(ctx context.Context, _ *wire.ListRequest) (*wire.ListResponse, error) {
+	return s.list(ctx)
 }
 
 // Register holds an endpoint while the stream lives. Every message is answered by a Lease, a refused one too, so a
 // sidecar whose listener was not open yet simply tries again with its next heartbeat.
-func (l *leases) Register(stream grpc.BidiStreamingServer[wire.Registration, wire.Lease]) error {
+func (s *Service) Register(stream grpc.BidiStreamingServer[wire.Registration, wire.Lease]) error {
 	id, err := identity.PeerFromContext(stream.Context())
 	if err == nil {
 		err = identity.Allow(identity.RoleProxy)(id)
 	}
 	if err != nil {
-		l.metrics.refused.WithLabelValues("register").Inc()
+		s.refused.Inc()
 		return status.Error(codes.PermissionDenied, err.Error())
 	}
 	key := sample.Key{Service: id.Service, Instance: id.Instance}
-	holder := &holder{leases: l, id: id, stream: l.streams.Add(1)}
+	holder := &holder{Service: s, id: id, stream: s.streams.Add(1)}
 	goodbye := false
-	defer func() { l.registry.release(time.Now(), holder.stream, key, goodbye) }()
+	defer func() { s.registry.release(time.Now(), holder.stream, key, goodbye) }()
 	messages, failed := receive(stream)
 	for {
 		select {
@@ -73,7 +85,7 @@ func (l *leases) Register(stream grpc.BidiStreamingServer[wire.Registration, wir
 				return nil
 			}
 			return err
-		case <-l.stopping: // control stops: the lease goes to its successor
+		case <-s.stopping.Done(): // control stops: the lease goes to its successor
 			return status.Error(codes.Unavailable, "control stops")
 		}
 	}
@@ -102,7 +114,7 @@ func receive(stream grpc.BidiStreamingServer[wire.Registration, wire.Lease]) (<-
 
 // holder is one registration stream.
 type holder struct {
-	*leases
+	*Service
 	id     identity.ID
 	stream uint64
 	asked  string // the address as the sidecar wrote it
@@ -114,7 +126,7 @@ func (h *holder) answer(ctx context.Context, in *wire.Registration) *wire.Lease 
 	out := &wire.Lease{TtlMs: uint32(h.registry.leaseTTL().Milliseconds())}
 	if err := h.register(ctx, in); err != nil {
 		out.Refused = err.Error()
-		h.metrics.refused.WithLabelValues("register").Inc()
+		h.refused.Inc()
 		if h.said != out.Refused {
 			slog.WarnContext(ctx, "registration refused", "proxy", h.id.Reporter(), "address", in.GetAddress(), "error", err)
 		}
@@ -133,7 +145,7 @@ func (h *holder) register(ctx context.Context, in *wire.Registration) error {
 	if len(in.GetVersion()) > longestLabel || len(in.GetZone()) > longestLabel {
 		return fmt.Errorf("version and zone have at most %d bytes", longestLabel)
 	}
-	e := endpoint{
+	e := Endpoint{
 		Key:     sample.Key{Service: h.id.Service, Instance: h.id.Instance},
 		Address: h.at, Protocol: in.GetProtocol(), Version: in.GetVersion(), Zone: in.GetZone(),
 	}

@@ -1,4 +1,4 @@
-package control
+package authority
 
 import (
 	"crypto/rand"
@@ -12,6 +12,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"weft/mesh/control/atomicfile"
 )
 
 const (
@@ -113,7 +115,7 @@ func (t *tokens) save() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(t.path, raw, 0o600)
+	return atomicfile.Write(t.path, raw, 0o600)
 }
 
 func hashHex(data []byte) string {

@@ -1,41 +1,23 @@
-package control
+package xds
 
 import (
 	"errors"
-	"fmt"
-	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
-	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/server/sotw/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
-
-	"weft/internal/sample"
 )
 
-// metadataKey is the name under which our proxies find what EDS has no field for.
-const metadataKey = "weft"
-
-// ads serves Aggregated Discovery, state of the world.
-type ads struct {
-	discovery.UnimplementedAggregatedDiscoveryServiceServer
-	server sotw.Server
-}
-
-func (a *ads) StreamAggregatedResources(stream discovery.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
-	return a.server.StreamHandler(stream, resource.AnyType)
-}
+// mostServices bounds what a caller may make control remember by asking for it.
+const mostServices = 8192
 
 // resources are the EDS resources as each calling service may see them: one LinearCache per caller. A service that the
 // caller may not see is there without endpoints, so that a policy which forbids it also takes the endpoints away.
@@ -60,8 +42,12 @@ func (r *resources) CreateWatch(request *cache.Request, sub cache.Subscription, 
 	if request.GetTypeUrl() != resource.EndpointType {
 		return nil, status.Errorf(codes.InvalidArgument, "control serves %s, not %s", resource.EndpointType, request.GetTypeUrl())
 	}
-	caller, _, _ := cutNode(request.GetNode().GetId())
-	return r.callerCache(caller).CreateWatch(request, sub, out)
+	caller, _, _ := strings.Cut(request.GetNode().GetId(), "/")
+	c := r.callerCache(caller)
+	if err := r.introduce(c, sub); err != nil {
+		return nil, err
+	}
+	return c.CreateWatch(request, sub, out)
 }
 
 // CreateDeltaWatch is not served: a delta is per service anyway, never per endpoint.
@@ -79,6 +65,22 @@ func (r *resources) callerCache(caller string) *cache.LinearCache {
 		cache.WithVersionPrefix(r.prefix), cache.WithInitialResources(r.seenBy(caller, r.current)))
 	r.callers[caller] = c
 	return c
+}
+
+// introduce answers a service that nobody has registered with an empty one, so that a proxy need not wait to know.
+func (r *resources) introduce(c *cache.LinearCache, sub cache.Subscription) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known, unknown := c.GetResources(), map[string]types.Resource{}
+	for service := range sub.SubscribedResources() {
+		if _, ok := known[service]; !ok && len(known)+len(unknown) < mostServices {
+			unknown[service] = &endpointv3.ClusterLoadAssignment{ClusterName: service}
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	return c.UpdateResources(unknown, nil)
 }
 
 func (r *resources) seenBy(caller string, all map[string]*endpointv3.ClusterLoadAssignment) map[string]types.Resource {
@@ -124,70 +126,4 @@ func (r *resources) refresh() error {
 		}
 	}
 	return errors.Join(faults...)
-}
-
-// assignment is a service as EDS. Each endpoint is a locality of its own, because gRPC's client ignores weights within one.
-func assignment(service string, endpoints []steered) (*endpointv3.ClusterLoadAssignment, error) {
-	out := &endpointv3.ClusterLoadAssignment{ClusterName: service}
-	for _, e := range endpoints {
-		locality, err := e.locality()
-		if err != nil {
-			return nil, fmt.Errorf("endpoint %s: %w", e.Key, err)
-		}
-		out.Endpoints = append(out.Endpoints, locality)
-	}
-	return out, nil
-}
-
-func (e steered) locality() (*endpointv3.LocalityLbEndpoints, error) {
-	host, portText, err := net.SplitHostPort(e.Address)
-	if err != nil {
-		return nil, err
-	}
-	port, err := net.LookupPort("tcp", portText)
-	if err != nil {
-		return nil, err
-	}
-	health := core.HealthStatus_HEALTHY
-	if e.State == sample.Ejected {
-		health = core.HealthStatus_UNHEALTHY
-	}
-	weight := wrapperspb.UInt32(uint32(max(1, e.Weight))) // 0 is not allowed; the health says it
-	return &endpointv3.LocalityLbEndpoints{
-		Locality:            &core.Locality{Zone: e.Zone, SubZone: e.Key.Instance},
-		LoadBalancingWeight: weight,
-		LbEndpoints: []*endpointv3.LbEndpoint{{
-			HealthStatus: health, LoadBalancingWeight: weight, Metadata: e.metadata(),
-			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
-				Address: &core.Address{Address: &core.Address_SocketAddress{SocketAddress: &core.SocketAddress{
-					Address: host, PortSpecifier: &core.SocketAddress_PortValue{PortValue: uint32(port)},
-				}}},
-			}},
-		}},
-	}, nil
-}
-
-func (e steered) metadata() *core.Metadata {
-	fields := map[string]*structpb.Value{
-		"instance":        structpb.NewStringValue(e.Key.Instance),
-		"version":         structpb.NewStringValue(e.Version),
-		"zone":            structpb.NewStringValue(e.Zone),
-		"protocol":        structpb.NewStringValue(e.Protocol),
-		"tls":             structpb.NewBoolValue(!e.Static),
-		"state":           structpb.NewStringValue(e.State.String()),
-		"weight":          structpb.NewNumberValue(float64(e.Weight)),
-		"verdict_version": structpb.NewStringValue(formatVersion(e.Verdict)),
-		"verdict_term":    structpb.NewStringValue(formatVersion(e.Term)),
-		"source":          structpb.NewStringValue(e.Source),
-		"ttl_ms":          structpb.NewNumberValue(float64(e.TTL.Milliseconds())),
-	}
-	return &core.Metadata{FilterMetadata: map[string]*structpb.Struct{metadataKey: {Fields: fields}}}
-}
-
-// formatVersion is a string because a JSON number would lose digits; none is empty.
-func formatVersion(v uint64) string {
-	if v == 0 {
-		return ""
-	}
-	return strconv.FormatUint(v, 10)
 }

@@ -1,4 +1,4 @@
-package control
+package steer
 
 import (
 	"context"
@@ -6,13 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	"weft/internal/wire"
+	"weft/mesh/control/bell"
 )
 
 const (
@@ -23,18 +25,44 @@ const (
 	reportPause   = 100 * time.Millisecond // between two reports, when much changes
 )
 
-// lane keeps one stream to one collector open: reports up, verdicts down.
-type lane struct {
+// Lane keeps one stream to one collector open: reports up, verdicts down.
+type Lane struct {
+	Changed bell.Bell // to be rung when there is something to report
+
 	address string
 	secure  *tls.Config
-	ledger  *ledger
+	ledger  *Ledger
 	report  func() *wire.ControlReport
-	changed chan struct{} // something worth a report; at most one signal
-	metrics *metrics
+	updates *prometheus.CounterVec
+	up      atomic.Bool
+}
+
+// NewLane starts nothing. secure demands a collector at the other end; report makes the newest report.
+func NewLane(address string, secure *tls.Config, ledger *Ledger, report func() *wire.ControlReport) *Lane {
+	return &Lane{
+		Changed: bell.New(), address: address, secure: secure, ledger: ledger, report: report,
+		updates: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weft_control_verdict_updates_total", Help: "Updates from a collector, by what became of them.",
+			ConstLabels: prometheus.Labels{"collector": address},
+		}, []string{"result"}),
+	}
+}
+
+// Collect registers the lane's metrics.
+func (l *Lane) Collect(r *prometheus.Registry) {
+	r.MustRegister(l.updates, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "weft_control_lane_up", Help: "1 while the collector sends verdicts.",
+		ConstLabels: prometheus.Labels{"collector": l.address},
+	}, func() float64 {
+		if l.up.Load() {
+			return 1
+		}
+		return 0
+	}))
 }
 
 // Run dials for ever, at most a second apart, and returns when ctx ends.
-func (l *lane) Run(ctx context.Context) error {
+func (l *Lane) Run(ctx context.Context) error {
 	conn, err := grpc.NewClient("passthrough:///"+l.address, grpc.WithNoProxy(),
 		grpc.WithTransportCredentials(credentials.NewTLS(l.secure)), grpc.WithConnectParams(redial()))
 	if err != nil {
@@ -46,7 +74,7 @@ func (l *lane) Run(ctx context.Context) error {
 		began := time.Now()
 		err := l.steer(ctx, conn)
 		l.ledger.hangUp(l.address)
-		l.metrics.laneUp.WithLabelValues(l.address).Set(0)
+		l.up.Store(false)
 		if ctx.Err() != nil {
 			break
 		}
@@ -70,7 +98,7 @@ func redial() grpc.ConnectParams {
 }
 
 // steer runs one stream to its end, which is always an error.
-func (l *lane) steer(ctx context.Context, conn *grpc.ClientConn) error {
+func (l *Lane) steer(ctx context.Context, conn *grpc.ClientConn) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stream, err := wire.NewHealthClient(conn).Steer(ctx, grpc.WaitForReady(false))
@@ -78,7 +106,7 @@ func (l *lane) steer(ctx context.Context, conn *grpc.ClientConn) error {
 		return err
 	}
 	received := make(chan error, 1)
-	heard := make(chan struct{}, 1)
+	heard := bell.New()
 	go func() { received <- l.receive(stream, heard) }()
 	sent := l.send(ctx, stream, heard)
 	cancel(sent)
@@ -88,7 +116,7 @@ func (l *lane) steer(ctx context.Context, conn *grpc.ClientConn) error {
 	return sent
 }
 
-func (l *lane) receive(stream grpc.BidiStreamingClient[wire.ControlReport, wire.VerdictUpdate], heard chan struct{}) error {
+func (l *Lane) receive(stream grpc.BidiStreamingClient[wire.ControlReport, wire.VerdictUpdate], heard bell.Bell) error {
 	defer close(heard)
 	for {
 		update, err := stream.Recv()
@@ -96,19 +124,19 @@ func (l *lane) receive(stream grpc.BidiStreamingClient[wire.ControlReport, wire.
 			return err
 		}
 		did := l.ledger.apply(time.Now(), l.address, update)
-		l.metrics.updates.WithLabelValues(string(did)).Inc()
-		l.metrics.laneUp.WithLabelValues(l.address).Set(1)
+		l.updates.WithLabelValues(string(did)).Inc()
+		l.up.Store(true)
 		if did == partial || did == excess {
 			return fmt.Errorf("update %d.%d not usable: %s", update.GetTerm(), update.GetVersion(), did)
 		}
-		notify(heard)
+		heard.Ring()
 	}
 }
 
 var errSilent = errors.New("the collector has been silent for too long")
 
 // send reports on every change and every second until the stream ends or the collector falls silent.
-func (l *lane) send(ctx context.Context, stream grpc.BidiStreamingClient[wire.ControlReport, wire.VerdictUpdate], heard <-chan struct{}) error {
+func (l *Lane) send(ctx context.Context, stream grpc.BidiStreamingClient[wire.ControlReport, wire.VerdictUpdate], heard bell.Bell) error {
 	every := time.NewTicker(reportEvery)
 	defer every.Stop()
 	silence := time.NewTimer(laneSilence)
@@ -130,7 +158,7 @@ func (l *lane) send(ctx context.Context, stream grpc.BidiStreamingClient[wire.Co
 				silence.Reset(laneSilence)
 			case <-silence.C:
 				return errSilent
-			case <-l.changed:
+			case <-l.Changed:
 				break wait
 			case <-every.C:
 				break wait
@@ -146,26 +174,4 @@ func sleep(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
-}
-
-// membership is the whole membership, who should be reporting, and what each proxy has acknowledged of the term in force.
-func membership(r *registry, t *tracker, term uint64) *wire.ControlReport {
-	out := &wire.ControlReport{Full: true, Proxies: r.holders()}
-	for _, e := range r.endpoints() {
-		out.Members = append(out.Members, &wire.Member{
-			Service: e.Key.Service, Instance: e.Key.Instance, Address: e.Address, Version: e.Version,
-			Protocol: e.Protocol, Zone: e.Zone,
-		})
-	}
-	for _, p := range t.proxies() {
-		out.Proxies = append(out.Proxies, p.Proxy)
-		for _, service := range sortedKeys(p.applied) {
-			if a := p.applied[service]; a.Term == term && a.Version > 0 {
-				out.Acks = append(out.Acks, &wire.ProxyAck{Proxy: p.Proxy, Service: service, VerdictVersion: a.Version})
-			}
-		}
-	}
-	slices.Sort(out.Proxies)
-	out.Proxies = slices.Compact(out.Proxies)
-	return out
 }

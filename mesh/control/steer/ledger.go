@@ -1,4 +1,9 @@
-package control
+// Package steer turns what collectors judged into what proxies shall do.
+//
+//	lane.go    the stream to one collector: reports up, verdicts down
+//	ledger.go  the verdicts in force
+//	steer.go   pure: endpoints and verdicts in, weights out; the panic share is applied here
+package steer
 
 import (
 	"maps"
@@ -8,42 +13,44 @@ import (
 
 	"weft/internal/sample"
 	"weft/internal/wire"
+	"weft/mesh/control/bell"
 )
 
 const (
-	longestTTL   = time.Minute
+	LongestTTL   = time.Minute
 	mostVerdicts = 1 << 14
 )
 
-// judged is a verdict with the lease term of the collector that spoke it: versions start anew with each term.
-type judged struct {
+// Judged is a verdict with the lease term of the collector that spoke it: versions start anew with each term.
+type Judged struct {
 	sample.Verdict
 	Term uint64
 }
 
-// view is what the ledger holds at one moment; it is not changed after.
-type view struct {
+// View is what the ledger holds at one moment; it is not changed after.
+type View struct {
 	Term     uint64
 	Version  uint64
 	TTL      time.Duration
 	Live     bool // within the ttl of the latest update
-	Verdicts map[sample.Key]judged
+	Verdicts map[sample.Key]Judged
 }
 
-// ledger is the set of verdicts in force. It takes only the highest term it has seen, and within a term never an older
+// Ledger is the set of verdicts in force. It takes only the highest term it has seen, and within a term never an older
 // version. Every method takes the time.
-type ledger struct {
-	changed chan struct{} // holds at most one signal
+type Ledger struct {
+	Changed bell.Bell // rung at every change
 
 	mu       sync.Mutex
-	now      view
+	now      View
 	until    time.Time
 	restored bool              // no collector has spoken to this process yet
 	lanes    map[string]uint64 // lane → term in which it has sent a full set
 }
 
-func newLedger() *ledger {
-	return &ledger{lanes: map[string]uint64{}, changed: make(chan struct{}, 1)}
+// NewLedger makes a ledger without verdicts.
+func NewLedger() *Ledger {
+	return &Ledger{lanes: map[string]uint64{}, Changed: bell.New()}
 }
 
 // reaction is what an update did.
@@ -57,11 +64,11 @@ const (
 )
 
 // apply takes up an update of a lane.
-func (l *ledger) apply(now time.Time, lane string, in *wire.VerdictUpdate) reaction {
+func (l *Ledger) apply(now time.Time, lane string, in *wire.VerdictUpdate) reaction {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.restored && !l.live(now) {
-		l.now = view{}
+		l.now = View{}
 	}
 	higher := in.GetTerm() > l.now.Term
 	switch {
@@ -80,48 +87,49 @@ func (l *ledger) apply(now time.Time, lane string, in *wire.VerdictUpdate) react
 	revived := !l.live(now)
 	l.restored = false
 	l.now.Term, l.now.Version, l.now.Verdicts = in.GetTerm(), in.GetVersion(), verdicts
-	l.now.TTL = min(time.Duration(in.GetTtlMs())*time.Millisecond, longestTTL)
+	l.now.TTL = min(time.Duration(in.GetTtlMs())*time.Millisecond, LongestTTL)
 	l.until = now.Add(l.now.TTL)
 	if revived || in.GetFull() || len(in.GetVerdicts())+len(in.GetRemoved()) > 0 {
-		notify(l.changed)
+		l.Changed.Ring()
 	}
 	return taken
 }
 
 // merge builds the set after an update; a heartbeat leaves it as it is.
-func (l *ledger) merge(in *wire.VerdictUpdate) map[sample.Key]judged {
+func (l *Ledger) merge(in *wire.VerdictUpdate) map[sample.Key]Judged {
 	if !in.GetFull() && len(in.GetVerdicts())+len(in.GetRemoved()) == 0 {
 		return l.now.Verdicts
 	}
-	verdicts := map[sample.Key]judged{}
+	verdicts := map[sample.Key]Judged{}
 	if !in.GetFull() {
 		maps.Copy(verdicts, l.now.Verdicts)
 	}
 	for _, v := range in.GetVerdicts() {
 		verdict := sample.VerdictFromWire(v)
-		verdicts[verdict.Endpoint] = judged{verdict, in.GetTerm()}
+		verdicts[verdict.Endpoint] = Judged{verdict, in.GetTerm()}
 	}
-	maps.DeleteFunc(verdicts, func(key sample.Key, _ judged) bool { return slices.Contains(in.GetRemoved(), key.String()) })
+	maps.DeleteFunc(verdicts, func(key sample.Key, _ Judged) bool { return slices.Contains(in.GetRemoved(), key.String()) })
 	return verdicts
 }
 
 // hangUp forgets that a lane has sent a full set: its next stream begins with one.
-func (l *ledger) hangUp(lane string) {
+func (l *Ledger) hangUp(lane string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.lanes, lane)
 }
 
-// restore takes up the verdicts of an earlier process, for one ttl: a restart must not send traffic to what is ejected.
+// Restore takes up the verdicts of an earlier process, for one ttl: a restart must not send traffic to what is ejected.
 // The term counts while they do, and is then open again, so that a restart also heals a term that a wrong clock made.
-func (l *ledger) restore(now time.Time, saved view) {
+func (l *Ledger) Restore(now time.Time, saved View) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now, l.until, l.restored = saved, now.Add(saved.TTL), true
-	notify(l.changed)
+	l.Changed.Ring()
 }
 
-func (l *ledger) at(now time.Time) view {
+// At is the ledger at one moment.
+func (l *Ledger) At(now time.Time) View {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := l.now
@@ -129,4 +137,4 @@ func (l *ledger) at(now time.Time) view {
 	return out
 }
 
-func (l *ledger) live(now time.Time) bool { return l.now.Term != 0 && !now.After(l.until) }
+func (l *Ledger) live(now time.Time) bool { return l.now.Term != 0 && !now.After(l.until) }

@@ -1,4 +1,8 @@
-package control
+// Package registry says who is where: endpoints, each leased by the stream of its sidecar.
+//
+//	registry.go  leases as data; every method takes the time
+//	lease.go     the Registry service, which keeps them alive
+package registry
 
 import (
 	"fmt"
@@ -8,10 +12,11 @@ import (
 	"time"
 
 	"weft/internal/sample"
+	"weft/mesh/control/bell"
 )
 
-// endpoint is where an instance is.
-type endpoint struct {
+// Endpoint is where an instance is.
+type Endpoint struct {
 	Key      sample.Key `json:"key"`
 	Address  string     `json:"address"`
 	Protocol string     `json:"protocol"`
@@ -22,49 +27,40 @@ type endpoint struct {
 
 // lease keeps one endpoint as long as its sidecar's stream lives, and a little longer.
 type lease struct {
-	endpoint endpoint
+	endpoint Endpoint
 	stream   uint64    // the stream that holds it; 0 while none does
 	until    time.Time // when it ends unless something is heard
 }
 
-// registry is who is where. Every method takes the time; nothing happens by itself.
-type registry struct {
-	changed chan struct{} // holds at most one signal
+// Registry is who is where. Every method takes the time; nothing happens by itself.
+type Registry struct {
+	Changed bell.Bell // rung at every change
 
 	mu     sync.Mutex
 	ttl    time.Duration
-	static []endpoint
+	static []Endpoint
 	leases map[sample.Key]*lease
-	looked time.Time // of the last expire
+	looked time.Time // of the last Expire
 }
 
-func newRegistry(ttl time.Duration) *registry {
-	return &registry{ttl: ttl, leases: map[sample.Key]*lease{}, changed: make(chan struct{}, 1)}
+// New makes an empty registry; ttl is the lease time.
+func New(ttl time.Duration) *Registry {
+	return &Registry{ttl: ttl, leases: map[sample.Key]*lease{}, Changed: bell.New()}
 }
 
-// configure takes up the static services and the lease time.
-func (r *registry) configure(cfg *Config) {
+// Configure takes up the lease time and the endpoints that are there without a lease.
+func (r *Registry) Configure(ttl time.Duration, static []Endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ttl = cfg.LeaseTTL
-	r.static = r.static[:0:0]
-	for _, name := range sortedKeys(cfg.Services) {
-		service := cfg.Services[name]
-		protocol := service.Protocol
-		if protocol == "" {
-			protocol = "http"
-		}
-		for _, e := range service.Endpoints {
-			key := sample.Key{Service: name, Instance: e.Instance}
-			r.static = append(r.static, endpoint{key, e.Address, protocol, e.Version, e.Zone, true})
-			delete(r.leases, key)
-		}
+	r.ttl, r.static = ttl, static
+	for _, e := range static {
+		delete(r.leases, e.Key)
 	}
-	r.signal()
+	r.Changed.Ring()
 }
 
-// restore takes up endpoints of an earlier process without a stream; each has grace to come back.
-func (r *registry) restore(now time.Time, endpoints []endpoint, grace time.Duration) {
+// Restore takes up endpoints of an earlier process without a stream; each has grace to come back.
+func (r *Registry) Restore(now time.Time, endpoints []Endpoint, grace time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range endpoints {
@@ -72,12 +68,12 @@ func (r *registry) restore(now time.Time, endpoints []endpoint, grace time.Durat
 			r.leases[e.Key] = &lease{endpoint: e, until: now.Add(grace)}
 		}
 	}
-	r.signal()
+	r.Changed.Ring()
 }
 
 // hold gives the endpoint to a stream, taking it from any earlier one: the newest verified process of an instance wins,
 // and an older one does not take it back while the newer lives.
-func (r *registry) hold(now time.Time, stream uint64, e endpoint) error {
+func (r *Registry) hold(now time.Time, stream uint64, e Endpoint) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.isStatic(e.Key) {
@@ -88,14 +84,14 @@ func (r *registry) hold(now time.Time, stream uint64, e endpoint) error {
 		return fmt.Errorf("another process is registered as %s, at %s", e.Key, old.endpoint.Address)
 	}
 	if old == nil || old.endpoint != e || old.stream == 0 {
-		r.signal()
+		r.Changed.Ring()
 	}
 	r.leases[e.Key] = &lease{endpoint: e, stream: stream, until: now.Add(r.silence())}
 	return nil
 }
 
 // beat prolongs; it is false when the stream does not hold this endpoint (any more).
-func (r *registry) beat(now time.Time, stream uint64, e endpoint) bool {
+func (r *Registry) beat(now time.Time, stream uint64, e Endpoint) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.leases[e.Key]
@@ -104,14 +100,14 @@ func (r *registry) beat(now time.Time, stream uint64, e endpoint) bool {
 	}
 	if l.endpoint != e {
 		l.endpoint = e
-		r.signal()
+		r.Changed.Ring()
 	}
 	l.until = now.Add(r.silence())
 	return true
 }
 
 // release ends a stream's hold: at once when the sidecar said goodbye, else after the grace for a reconnect.
-func (r *registry) release(now time.Time, stream uint64, key sample.Key, goodbye bool) {
+func (r *Registry) release(now time.Time, stream uint64, key sample.Key, goodbye bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.leases[key]
@@ -122,16 +118,16 @@ func (r *registry) release(now time.Time, stream uint64, key sample.Key, goodbye
 	if goodbye {
 		delete(r.leases, key)
 	}
-	r.signal()
+	r.Changed.Ring()
 }
 
 // silence is how long an open stream may say nothing: a broken one is noticed by itself, so this is only for a peer
 // that hangs, whose requests the verdicts and local breakers judge faster anyway.
-func (r *registry) silence() time.Duration { return 2 * r.ttl }
+func (r *Registry) silence() time.Duration { return 2 * r.ttl }
 
-// expire drops what ended. When control itself did not run for a while, heartbeats are still in its sockets: leases get
+// Expire drops what ended. When control itself did not run for a while, heartbeats are still in its sockets: leases get
 // that time back.
-func (r *registry) expire(now time.Time) []endpoint {
+func (r *Registry) Expire(now time.Time) []Endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if paused := now.Sub(r.looked); !r.looked.IsZero() && paused > r.ttl/2 {
@@ -140,7 +136,7 @@ func (r *registry) expire(now time.Time) []endpoint {
 		}
 	}
 	r.looked = now
-	var gone []endpoint
+	var gone []Endpoint
 	for key, l := range r.leases {
 		if now.After(l.until) {
 			delete(r.leases, key)
@@ -148,25 +144,25 @@ func (r *registry) expire(now time.Time) []endpoint {
 		}
 	}
 	if gone != nil {
-		r.signal()
+		r.Changed.Ring()
 	}
 	return gone
 }
 
-// endpoints are all of them, sorted by service and instance.
-func (r *registry) endpoints() []endpoint {
+// Endpoints are all of them, sorted by service and instance.
+func (r *Registry) Endpoints() []Endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := slices.Clone(r.static)
 	for _, l := range r.leases {
 		out = append(out, l.endpoint)
 	}
-	slices.SortFunc(out, func(a, b endpoint) int { return compareKeys(a.Key, b.Key) })
+	slices.SortFunc(out, func(a, b Endpoint) int { return Compare(a.Key, b.Key) })
 	return out
 }
 
-// holders are the proxies with a live registration stream.
-func (r *registry) holders() []string {
+// Holders are the proxies with a live registration stream.
+func (r *Registry) Holders() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []string
@@ -178,36 +174,18 @@ func (r *registry) holders() []string {
 	return out
 }
 
-func (r *registry) leaseTTL() time.Duration {
+func (r *Registry) leaseTTL() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.ttl
 }
 
-func (r *registry) isStatic(key sample.Key) bool {
-	return slices.ContainsFunc(r.static, func(e endpoint) bool { return e.Key == key })
+func (r *Registry) isStatic(key sample.Key) bool {
+	return slices.ContainsFunc(r.static, func(e Endpoint) bool { return e.Key == key })
 }
 
-func (r *registry) signal() { notify(r.changed) }
-
-// notify leaves one signal in a channel of size one.
-func notify(changed chan struct{}) {
-	select {
-	case changed <- struct{}{}:
-	default:
-	}
-}
-
-// bells are those who want to know of a change; each holds at most one signal.
-type bells []chan struct{}
-
-func (b bells) ring() {
-	for _, c := range b {
-		notify(c)
-	}
-}
-
-func compareKeys(a, b sample.Key) int {
+// Compare orders by service, then instance.
+func Compare(a, b sample.Key) int {
 	if c := strings.Compare(a.Service, b.Service); c != 0 {
 		return c
 	}

@@ -1,4 +1,4 @@
-package control
+package authority
 
 import (
 	"context"
@@ -6,10 +6,12 @@ import (
 	"crypto/elliptic"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
-	"sync/atomic"
+	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -17,17 +19,41 @@ import (
 	"weft/internal/wire"
 )
 
-// issuer is the Identity service.
-type issuer struct {
+// Authority is the Identity service.
+type Authority struct {
 	wire.UnimplementedIdentityServer
-	authority *authority
-	tokens    *tokens
-	config    *atomic.Pointer[Config]
-	metrics   *metrics
+	root    *root
+	tokens  *tokens
+	ttl     time.Duration // of certificates
+	issued  *prometheus.CounterVec
+	refused *prometheus.CounterVec
 }
 
+// Open reads root, key and join tokens in dir, or makes them.
+func Open(dir, domain string, ttl time.Duration) (*Authority, error) {
+	root, err := openRoot(dir, domain)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := openTokens(filepath.Join(dir, "tokens.json"))
+	if err != nil {
+		return nil, fmt.Errorf("join tokens: %w", err)
+	}
+	counter := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weft_control_" + name, Help: help}, []string{label})
+	}
+	return &Authority{
+		root: root, tokens: tokens, ttl: ttl,
+		issued:  counter("identities_issued_total", "Certificates signed, by the proof that was given.", "proof"),
+		refused: counter("identities_refused_total", "Certificates and join tokens refused, by the proof that was given.", "proof"),
+	}, nil
+}
+
+// Collect registers the authority's metrics.
+func (a *Authority) Collect(r *prometheus.Registry) { r.MustRegister(a.issued, a.refused) }
+
 // Issue signs the key in the request for the identity that the caller has proven.
-func (i *issuer) Issue(ctx context.Context, in *wire.IssueRequest) (*wire.IssueResponse, error) {
+func (a *Authority) Issue(ctx context.Context, in *wire.IssueRequest) (*wire.IssueResponse, error) {
 	id, err := identity.ParseID(in.GetSpiffeId())
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
@@ -36,25 +62,25 @@ func (i *issuer) Issue(ctx context.Context, in *wire.IssueRequest) (*wire.IssueR
 	if err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "certificate request: %v", err)
 	}
-	proof, err := i.prove(ctx, id, in.GetJoinToken(), request)
+	proof, err := a.prove(ctx, id, in.GetJoinToken(), request)
 	if err != nil {
-		i.metrics.refused.WithLabelValues("identity").Inc()
+		a.refused.WithLabelValues(proof).Inc()
 		slog.WarnContext(ctx, "identity refused", "identity", id.URI(), "proof", proof, "error", err)
 		return nil, err
 	}
-	answer, err := i.sign(id, request)
+	answer, err := a.sign(id, request)
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "sign %s: %v", id.URI(), err)
 	}
-	i.metrics.issued.WithLabelValues(proof).Inc()
+	a.issued.WithLabelValues(proof).Inc()
 	slog.InfoContext(ctx, "identity issued", "identity", id.URI(), "proof", proof, "not_after", time.Unix(answer.GetNotAfterUnix(), 0).UTC())
 	return answer, nil
 }
 
 // prove names the proof and judges it: a certificate of the same identity, else a join token, else the socket's UID.
-func (i *issuer) prove(ctx context.Context, id identity.ID, secret string, request *x509.CertificateRequest) (string, error) {
-	if id.TrustDomain != i.authority.domain {
-		return "none", status.Errorf(codes.PermissionDenied, "this control signs for trust domain %s, not %s", i.authority.domain, id.TrustDomain)
+func (a *Authority) prove(ctx context.Context, id identity.ID, secret string, request *x509.CertificateRequest) (string, error) {
+	if id.TrustDomain != a.root.domain {
+		return "none", status.Errorf(codes.PermissionDenied, "this control signs for trust domain %s, not %s", a.root.domain, id.TrustDomain)
 	}
 	if id.Role == identity.RoleControl {
 		return "none", status.Error(codes.PermissionDenied, "control signs its own identity only")
@@ -66,7 +92,7 @@ func (i *issuer) prove(ctx context.Context, id identity.ID, secret string, reque
 		return "certificate", nil
 	}
 	if secret != "" {
-		err := i.tokens.redeem(time.Now(), secret, id.URI(), request.RawSubjectPublicKeyInfo)
+		err := a.tokens.redeem(time.Now(), secret, id.URI(), request.RawSubjectPublicKeyInfo)
 		if errors.Is(err, errToken) {
 			return "token", status.Error(codes.PermissionDenied, err.Error())
 		}
@@ -82,18 +108,18 @@ func (i *issuer) prove(ctx context.Context, id identity.ID, secret string, reque
 }
 
 // sign shows the root with the chain, for those who know only its hash yet.
-func (i *issuer) sign(id identity.ID, request *x509.CertificateRequest) (*wire.IssueResponse, error) {
-	leaf, err := i.authority.sign(id, request.PublicKey, i.config.Load().SVIDTTL)
+func (a *Authority) sign(id identity.ID, request *x509.CertificateRequest) (*wire.IssueResponse, error) {
+	leaf, err := a.root.sign(id, request.PublicKey, a.ttl)
 	if err != nil {
 		return nil, err
 	}
 	return &wire.IssueResponse{
-		Chain: [][]byte{leaf.Raw, i.authority.root.Raw}, Bundle: i.authority.bundle, NotAfterUnix: leaf.NotAfter.Unix(),
+		Chain: [][]byte{leaf.Raw, a.root.certificate.Raw}, Bundle: a.root.bundle, NotAfterUnix: leaf.NotAfter.Unix(),
 	}, nil
 }
 
-// own is the way by which control gets its own certificate.
-func (i *issuer) own(_ context.Context, in *wire.IssueRequest) (*wire.IssueResponse, error) {
+// Own is the way by which control gets its own certificate; it needs no proof and is not served.
+func (a *Authority) Own(_ context.Context, in *wire.IssueRequest) (*wire.IssueResponse, error) {
 	id, err := identity.ParseID(in.GetSpiffeId())
 	if err != nil {
 		return nil, err
@@ -102,7 +128,7 @@ func (i *issuer) own(_ context.Context, in *wire.IssueRequest) (*wire.IssueRespo
 	if err != nil {
 		return nil, err
 	}
-	return i.sign(id, request)
+	return a.sign(id, request)
 }
 
 // parseRequest checks that the caller holds the key, and that the key is of the one kind we use.
@@ -118,28 +144,29 @@ func parseRequest(der []byte) (*x509.CertificateRequest, error) {
 }
 
 // CreateJoinToken is for operators: over the socket, or with a certificate of role operator.
-func (i *issuer) CreateJoinToken(ctx context.Context, in *wire.JoinTokenRequest) (*wire.JoinTokenResponse, error) {
-	if err := operator(ctx); err != nil {
-		i.metrics.refused.WithLabelValues("join_token").Inc()
+func (a *Authority) CreateJoinToken(ctx context.Context, in *wire.JoinTokenRequest) (*wire.JoinTokenResponse, error) {
+	if err := Operator(ctx); err != nil {
+		a.refused.WithLabelValues("operator").Inc()
 		return nil, err
 	}
 	id, err := identity.ParseID(in.GetSpiffeId())
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	if id.TrustDomain != i.authority.domain || id.Role == identity.RoleControl {
+	if id.TrustDomain != a.root.domain || id.Role == identity.RoleControl {
 		return nil, status.Errorf(codes.InvalidArgument, "%s cannot join here", id.URI())
 	}
-	secret, err := i.tokens.create(time.Now(), id.URI(), time.Duration(in.GetTtlSeconds())*time.Second)
+	secret, err := a.tokens.create(time.Now(), id.URI(), time.Duration(in.GetTtlSeconds())*time.Second)
 	if err != nil {
 		return nil, status.Errorf(codes.FailedPrecondition, "join token: %v", err)
 	}
 	slog.InfoContext(ctx, "join token created", "identity", id.URI())
-	token := identity.JoinToken{Secret: secret, Root: i.authority.rootHash()}
+	token := identity.JoinToken{Secret: secret, Root: a.root.hash()}
 	return &wire.JoinTokenResponse{JoinToken: token.String()}, nil
 }
 
-func operator(ctx context.Context) error {
+// Operator lets in who is on the socket, or has a certificate of role operator.
+func Operator(ctx context.Context) error {
 	if _, ok := identity.UIDFromContext(ctx); ok {
 		return nil
 	}

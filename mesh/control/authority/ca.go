@@ -1,4 +1,4 @@
-package control
+package authority
 
 import (
 	"crypto/ecdsa"
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"weft/internal/identity"
+	"weft/mesh/control/atomicfile"
 )
 
 const (
@@ -25,18 +26,18 @@ const (
 	clockSkew = time.Minute // certificates begin this long ago, for nodes whose clock is behind
 )
 
-// authority signs the trust domain's certificates. Its root is on disk, the key in a file that only its user may read.
-type authority struct {
-	domain string
-	key    *ecdsa.PrivateKey
-	root   *x509.Certificate
-	bundle [][]byte // every root that peers shall trust; ours first
+// root signs the trust domain's certificates.
+type root struct {
+	domain      string
+	key         *ecdsa.PrivateKey
+	certificate *x509.Certificate
+	bundle      [][]byte // every root that peers shall trust; ours first
 }
 
-// openAuthority reads root.pem and root.key in dir, or makes them. root.pem is written last, so a key without a root is
+// openRoot reads root.pem and root.key in dir, or makes them. root.pem is written last, so a key without a root is
 // an unfinished start and is finished, while a root without its key is an error. root.pem may hold further roots,
 // which are trusted but do not sign: that is how a root is replaced without breaking a connection.
-func openAuthority(dir, domain string) (*authority, error) {
+func openRoot(dir, domain string) (*root, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -56,15 +57,15 @@ func openAuthority(dir, domain string) (*authority, error) {
 			return nil, err
 		}
 		roots = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-		if err := writeFile(rootPath, roots, 0o644); err != nil {
+		if err := atomicfile.Write(rootPath, roots, 0o644); err != nil {
 			return nil, err
 		}
 	}
-	a := &authority{domain: domain, key: key}
-	if err := a.adopt(roots); err != nil {
+	r := &root{domain: domain, key: key}
+	if err := r.adopt(roots); err != nil {
 		return nil, fmt.Errorf("%s: %w", rootPath, err)
 	}
-	return a, nil
+	return r, nil
 }
 
 func openKey(path string, create bool) (*ecdsa.PrivateKey, error) {
@@ -106,7 +107,7 @@ func newKey(path string) (*ecdsa.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return key, writeFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	return key, atomicfile.Write(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 }
 
 func newRoot(domain string, key *ecdsa.PrivateKey) ([]byte, error) {
@@ -125,32 +126,32 @@ func newRoot(domain string, key *ecdsa.PrivateKey) ([]byte, error) {
 }
 
 // adopt takes the first certificate as the one that signs.
-func (a *authority) adopt(roots []byte) error {
+func (r *root) adopt(roots []byte) error {
 	for block, rest := pem.Decode(roots); block != nil; block, rest = pem.Decode(rest) {
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			return err
 		}
-		if a.root == nil {
-			a.root = certificate
+		if r.certificate == nil {
+			r.certificate = certificate
 		}
-		a.bundle = append(a.bundle, certificate.Raw)
+		r.bundle = append(r.bundle, certificate.Raw)
 	}
 	switch {
-	case a.root == nil:
+	case r.certificate == nil:
 		return errors.New("no certificate")
-	case !a.key.PublicKey.Equal(a.root.PublicKey):
+	case !r.key.PublicKey.Equal(r.certificate.PublicKey):
 		return errors.New("the first certificate is not for the key in root.key")
-	case len(a.root.URIs) != 1 || a.root.URIs[0].Host != a.domain:
-		return fmt.Errorf("the root is not of trust domain %s", a.domain)
-	case time.Now().After(a.root.NotAfter):
-		return fmt.Errorf("the root ended on %s", a.root.NotAfter.Format(time.DateOnly))
+	case len(r.certificate.URIs) != 1 || r.certificate.URIs[0].Host != r.domain:
+		return fmt.Errorf("the root is not of trust domain %s", r.domain)
+	case time.Now().After(r.certificate.NotAfter):
+		return fmt.Errorf("the root ended on %s", r.certificate.NotAfter.Format(time.DateOnly))
 	}
 	return nil
 }
 
 // sign makes a certificate for id. It never outlives the root.
-func (a *authority) sign(id identity.ID, public any, ttl time.Duration) (*x509.Certificate, error) {
+func (r *root) sign(id identity.ID, public any, ttl time.Duration) (*x509.Certificate, error) {
 	serial, err := newSerial()
 	if err != nil {
 		return nil, err
@@ -161,8 +162,8 @@ func (a *authority) sign(id identity.ID, public any, ttl time.Duration) (*x509.C
 	}
 	now := time.Now()
 	end := now.Add(ttl)
-	if end.After(a.root.NotAfter) {
-		end = a.root.NotAfter
+	if end.After(r.certificate.NotAfter) {
+		end = r.certificate.NotAfter
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, URIs: []*url.URL{uri},
@@ -170,15 +171,15 @@ func (a *authority) sign(id identity.ID, public any, ttl time.Duration) (*x509.C
 		KeyUsage: x509.KeyUsageDigitalSignature, BasicConstraintsValid: true,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.root, public, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, r.certificate, public, r.key)
 	if err != nil {
 		return nil, err
 	}
 	return x509.ParseCertificate(der)
 }
 
-// rootHash is what a join token pins.
-func (a *authority) rootHash() [sha256.Size]byte { return sha256.Sum256(a.root.Raw) }
+// hash is what a join token pins.
+func (r *root) hash() [sha256.Size]byte { return sha256.Sum256(r.certificate.Raw) }
 
 func newSerial() (*big.Int, error) {
 	return rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))

@@ -1,25 +1,26 @@
-package control
+package steer
 
 import (
 	"slices"
 	"time"
 
 	"weft/internal/sample"
+	"weft/mesh/control/registry"
 )
 
-// The words for where a weight came from.
+// Where a weight came from.
 const (
-	sourceVerdict = "verdict" // a collector's enforced verdict
-	sourceDefault = "default" // no verdict, or one that is only observed
-	sourcePanic   = "panic"   // a verdict that would leave too few endpoints
-	sourceExpired = "expired" // a verdict whose collector has not been heard for its ttl
+	SourceVerdict = "verdict" // a collector's enforced verdict
+	SourceDefault = "default" // no verdict, or one that is only observed
+	SourcePanic   = "panic"   // a verdict that would leave too few endpoints
+	SourceExpired = "expired" // a verdict whose collector has not been heard for its ttl
 )
 
 const fullWeight = 100
 
-// steered is an endpoint with what proxies shall do with it.
-type steered struct {
-	endpoint
+// Endpoint is an endpoint with what proxies shall do with it.
+type Endpoint struct {
+	registry.Endpoint
 	State   sample.State
 	Weight  int       // 0 to 100
 	Since   time.Time // of the verdict
@@ -29,9 +30,9 @@ type steered struct {
 	TTL     time.Duration // how long this holds from receipt; 0 for ever
 }
 
-// steer applies verdicts and the panic share to endpoints sorted by service.
-func steer(endpoints []endpoint, verdicts view, panicPercent int) map[string][]steered {
-	out := map[string][]steered{}
+// Apply applies verdicts and the panic share to endpoints sorted by service.
+func Apply(endpoints []registry.Endpoint, verdicts View, panicPercent int) map[string][]Endpoint {
+	out := map[string][]Endpoint{}
 	for _, e := range endpoints {
 		out[e.Key.Service] = append(out[e.Key.Service], judge(e, verdicts))
 	}
@@ -41,18 +42,18 @@ func steer(endpoints []endpoint, verdicts view, panicPercent int) map[string][]s
 	return out
 }
 
-func judge(e endpoint, verdicts view) steered {
-	out := steered{endpoint: e, Weight: fullWeight, Source: sourceDefault}
+func judge(e registry.Endpoint, verdicts View) Endpoint {
+	out := Endpoint{Endpoint: e, Weight: fullWeight, Source: SourceDefault}
 	v, ok := verdicts.Verdicts[e.Key]
 	if !ok || !v.Enforced {
 		return out
 	}
 	out.Verdict, out.Term, out.Since = v.Version, v.Term, v.Since
 	if !verdicts.Live {
-		out.Source = sourceExpired
+		out.Source = SourceExpired
 		return out
 	}
-	out.State, out.Source, out.TTL = v.State, sourceVerdict, verdicts.TTL
+	out.State, out.Source, out.TTL = v.State, SourceVerdict, verdicts.TTL
 	switch v.State {
 	case sample.Ejected:
 		out.Weight = 0
@@ -64,8 +65,8 @@ func judge(e endpoint, verdicts view) steered {
 
 // capEjections lets at most max(1, ⌊n·percent/100⌋) of a service's n endpoints stay ejected, of a single one none. The
 // verdicts that came first stay, so the choice does not change with every new one; the others get their full share.
-func capEjections(service []steered, percent int) {
-	var ejected []*steered
+func capEjections(service []Endpoint, percent int) {
+	var ejected []*Endpoint
 	for i := range service {
 		if service[i].State == sample.Ejected {
 			ejected = append(ejected, &service[i])
@@ -75,14 +76,14 @@ func capEjections(service []steered, percent int) {
 	if len(ejected) <= allowed {
 		return
 	}
-	slices.SortStableFunc(ejected, func(a, b *steered) int {
+	slices.SortStableFunc(ejected, func(a, b *Endpoint) int {
 		if c := a.Since.Compare(b.Since); c != 0 {
 			return c
 		}
-		return compareKeys(a.Key, b.Key)
+		return registry.Compare(a.Key, b.Key)
 	})
 	for _, e := range ejected[allowed:] {
-		e.State, e.Weight, e.Source = sample.Healthy, fullWeight, sourcePanic
+		e.State, e.Weight, e.Source = sample.Healthy, fullWeight, SourcePanic
 	}
 }
 
