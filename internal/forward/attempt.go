@@ -18,6 +18,8 @@ import (
 const (
 	drainTime  = 100 * time.Millisecond
 	drainBytes = 4 << 10
+	// shortestTimeout is for a request whose caller has run out of patience: it is sent, the answer may be quick.
+	shortestTimeout = 10 * time.Millisecond
 )
 
 // attempt is one try: it begins, is sent, and is either delivered or discarded; finish ends it exactly once.
@@ -27,7 +29,8 @@ type attempt struct {
 	request  *http.Request // as the reverse proxy made it
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
-	patience *time.Timer
+	clock    *time.Timer // runs out when there is no response in time
+	limit    time.Duration
 	answered atomic.Bool // the header is there: the response timeout is over
 	finished atomic.Bool
 	body     *payload
@@ -55,11 +58,12 @@ func (a *attempt) send(body *payload) {
 	ctx := context.WithValue(a.request.Context(), connectTimeoutKey{}, a.Route.ConnectTimeout)
 	a.ctx, a.cancel = context.WithCancelCause(ctx)
 	a.body = body
-	a.patience = time.AfterFunc(a.timeout(), func() { a.cancel(errResponseTimeout) })
+	a.limit = a.timeout()
+	a.clock = time.AfterFunc(a.limit, func() { a.cancel(errResponseTimeout) })
 	out := a.outgoing()
 	res, err := a.carrier.forwarder.pool.get(a.Pick.Endpoint).transport(out).RoundTrip(out)
 	a.answered.Store(true)
-	a.patience.Stop()
+	a.clock.Stop()
 	if err != nil {
 		a.Err, a.Outcome = err, a.classifyError(err)
 		a.cancel(nil)
@@ -69,12 +73,21 @@ func (a *attempt) send(body *payload) {
 	a.Outcome, a.Cause = classifyResponse(res, a.Pick.Endpoint)
 }
 
-// timeout is the route's, or the calling proxy's when that one is shorter: nobody waits for a later answer.
+// timeout is the route's, or less when whoever asked waits less. A proxy further from the fault must be the more patient
+// one, or it would blame the wrong endpoint; and a request that may be tried again must leave time for that.
 func (a *attempt) timeout() time.Duration {
-	if p := a.Call.Patience; a.Route.Local && p > 0 {
-		return min(p, a.Route.ResponseTimeout)
+	if a.Call.Deadline.IsZero() {
+		return a.Route.ResponseTimeout
 	}
-	return a.Route.ResponseTimeout
+	left := time.Until(a.Call.Deadline)
+	switch {
+	case a.Route.Local:
+	case a.Number == 0 && idempotent(a.request):
+		left = left * 6 / 10
+	default:
+		left = left * 9 / 10
+	}
+	return max(shortestTimeout, min(left, a.Route.ResponseTimeout))
 }
 
 // outgoing is the attempt's own request. A retry has its own header: the transport of a first attempt that timed out may
@@ -95,7 +108,7 @@ func (a *attempt) outgoing() *http.Request {
 		if a.Number > 0 {
 			h.Set(semconv.HeaderAttempt, strconv.Itoa(a.Number))
 		}
-		h.Set(semconv.HeaderTimeout, strconv.FormatInt(a.Route.ResponseTimeout.Milliseconds(), 10))
+		h.Set(semconv.HeaderTimeout, strconv.FormatInt(a.limit.Milliseconds(), 10))
 	}
 	return out
 }
@@ -103,15 +116,15 @@ func (a *attempt) outgoing() *http.Request {
 // hold stops the response's clock while the proxy waits for the client's own bytes.
 func (a *attempt) hold() {
 	if !a.answered.Load() {
-		a.patience.Stop()
+		a.clock.Stop()
 	}
 }
 
 func (a *attempt) resume() {
 	if !a.answered.Load() {
-		a.patience.Reset(a.timeout())
+		a.clock.Reset(a.limit)
 		if a.answered.Load() { // the header came in between
-			a.patience.Stop()
+			a.clock.Stop()
 		}
 	}
 }
@@ -154,7 +167,7 @@ func (a *attempt) attribute() {
 		}
 	}
 	call.Attempts, call.Endpoint, call.Outcome, call.Cause = a.Number+1, a.Pick.Endpoint, a.Outcome, a.Cause
-	if a.Outcome == sample.OK || a.Outcome == sample.Load {
+	if a.Outcome == sample.OK {
 		return
 	}
 	if call.Cause == "" {
@@ -169,9 +182,9 @@ func (a *attempt) attribute() {
 func (a *attempt) discard() {
 	if a.response != nil {
 		if n := a.response.ContentLength; n > 0 && n <= drainBytes {
-			a.patience.Reset(drainTime)
+			a.clock.Reset(drainTime)
 			_, _ = io.CopyN(io.Discard, a.response.Body, n) // what is not drained costs a connection, nothing else
-			a.patience.Stop()
+			a.clock.Stop()
 		}
 		_ = a.response.Body.Close()
 	}

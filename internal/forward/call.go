@@ -17,9 +17,9 @@ type Call struct {
 	TraceID   [16]byte
 	SpanID    [8]byte // the parent of the attempts' spans: the proxy's SERVER span, or the application's span
 	RequestID string
-	Number    int           // the attempt's number at the calling proxy, 0 first; believed from mesh identities only
-	Patience  time.Duration // how long the calling proxy waits; 0 when unknown
-	Repaired  bool          // the application dropped traceparent, x-request-id gave the trace back
+	Number    int       // the attempt's number at the calling proxy, 0 first; believed from mesh identities only
+	Deadline  time.Time // when whoever asked will have stopped waiting; zero when unknown
+	Repaired  bool      // the application dropped traceparent, x-request-id gave the trace back
 
 	// What became of it, set before the response is handed on (a response that breaks off later changes Outcome).
 	Attempts int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"weft/internal/endpoints"
 	"weft/internal/sample"
@@ -58,7 +59,9 @@ func (a *attempt) classifyError(err error) sample.Outcome {
 		return sample.Timeout
 	case errors.Is(a.request.Context().Err(), context.DeadlineExceeded):
 		return sample.Timeout
-	case a.request.Context().Err() != nil, a.body != nil && a.body.broken.Load():
+	case a.body.broken.Load():
+		return sample.Aborted
+	case a.request.Context().Err() != nil:
 		return a.abandoned()
 	case errors.As(err, &notConnected):
 		return sample.ConnectFailure
@@ -67,9 +70,17 @@ func (a *attempt) classifyError(err error) sample.Outcome {
 	}
 }
 
-// abandoned tells a caller that lost patience with the application from a client that left.
+// hastyCaller is how long a caller must have waited for its giving up to say anything: hedging cancels the slower of
+// two requests all the time.
+const hastyCaller = time.Second
+
+// abandoned tells a caller that gave up on the endpoint from a client that left.
 func (a *attempt) abandoned() sample.Outcome {
-	if p := a.Call.Patience; a.Route.Local && p > 0 && a.elapsed() >= p-p/20 {
+	waited := a.elapsed()
+	if a.Route.Local && !a.Call.Deadline.IsZero() && time.Until(a.Call.Deadline) < waited/20 {
+		return sample.Timeout
+	}
+	if gaveUp := a.carrier.forwarder.deps.Abandoned; gaveUp != nil && waited >= hastyCaller && gaveUp(a.Call) {
 		return sample.Timeout
 	}
 	return sample.Aborted

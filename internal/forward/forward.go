@@ -77,6 +77,9 @@ type Deps struct {
 	TLS      func(*endpoints.Endpoint) *tls.Config // for endpoints with TLS: verifies that exactly this instance answers
 	// Failed hears of a call that failed in the end, before the caller can see the failure.
 	Failed func(*Call)
+	// Abandoned says whether the application itself gave up on the call, rather than that its own client left. Only a
+	// sidecar can know; without it a client that leaves speaks against nobody.
+	Abandoned func(*Call) bool
 	// Cause names the endpoint ("service/instance") whose failure made the local application answer 5xx; empty for none.
 	Cause func(*Call) string
 }

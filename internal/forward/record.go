@@ -47,7 +47,9 @@ func (t *TelemetryRecorder) Record(a *Attempt) {
 
 // detail adds what a histogram must not be split by.
 func (t *TelemetryRecorder) detail(a *Attempt, attrs []telemetry.Attr) []telemetry.Attr {
-	attrs = append(attrs, telemetry.Str(semconv.RequestIDAttribute, a.Call.RequestID))
+	if a.Call.RequestID != "" {
+		attrs = append(attrs, telemetry.Str(semconv.RequestIDAttribute, a.Call.RequestID))
+	}
 	if t.Direction != "" {
 		attrs = append(attrs, telemetry.Str(semconv.WeftDirection, t.Direction))
 	}

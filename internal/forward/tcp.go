@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,7 +25,7 @@ const tcpBuffer = 8 << 10
 func (f *Forwarder) ServeTCP(ctx context.Context, client net.Conn, route *Route) {
 	t := &tunnel{forwarder: f, route: route, client: client, call: &Call{TraceID: telemetry.NewTraceID()}}
 	if err := t.open(ctx); err != nil {
-		reset(client) // not an orderly end: the service must not take it for an answer
+		abort(client) // not an orderly end: the service must not take it for an answer
 		return
 	}
 	defer context.AfterFunc(ctx, t.close)()
@@ -46,10 +47,16 @@ type tunnel struct {
 	pick      balance.Pick
 	connected time.Duration // how long connecting took
 
+	asked, heard atomic.Int64 // Unix nanoseconds of the last bytes to and from the endpoint
+
 	mu            sync.Mutex
 	endpointBroke bool
 	closed        bool
 }
+
+// unansweredFor is how long a service must have waited in vain, when it closes a connection, for that to be a timeout
+// of the endpoint. Closing at once after the last word is how many protocols say goodbye.
+const unansweredFor = 500 * time.Millisecond
 
 // open connects to an endpoint, or to another one: nothing was sent yet, so trying again is always right.
 func (t *tunnel) open(ctx context.Context) error {
@@ -103,7 +110,7 @@ func (t *tunnel) record(n int, start time.Time, outcome sample.Outcome, err erro
 	}
 	e.Live.Counter.Observe(n, outcome, latency, "")
 	t.call.Attempts, t.call.Endpoint, t.call.Outcome, t.call.Cause = n+1, e, outcome, ""
-	if outcome == sample.Error || outcome == sample.ConnectFailure {
+	if outcome == sample.Error || outcome == sample.Timeout || outcome == sample.ConnectFailure {
 		t.call.Cause = e.Key().String()
 		if f.deps.Failed != nil {
 			f.deps.Failed(t.call)
@@ -121,12 +128,16 @@ func (t *tunnel) carry(to, from net.Conn) {
 	for {
 		n, err := from.Read(buffer)
 		if n > 0 {
+			t.note(from)
 			if _, writeErr := to.Write(buffer[:n]); writeErr != nil {
 				t.broke(to, writeErr)
 				return
 			}
 		}
 		if err == io.EOF {
+			if from == t.client {
+				t.left()
+			}
 			if half, ok := to.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 				return
 			}
@@ -140,16 +151,40 @@ func (t *tunnel) carry(to, from net.Conn) {
 	}
 }
 
+func (t *tunnel) note(from net.Conn) {
+	if now := time.Now().UnixNano(); from == t.client {
+		t.asked.Store(now)
+	} else {
+		t.heard.Store(now)
+	}
+}
+
+// left is called when the service closes: if it had been waiting for an answer, the endpoint is why.
+func (t *tunnel) left() {
+	asked := t.asked.Load()
+	if asked > t.heard.Load() && time.Since(time.Unix(0, asked)) >= unansweredFor && t.blame() {
+		t.record(0, time.Unix(0, asked), sample.Timeout, errResponseTimeout)
+	}
+}
+
+// blame marks the tunnel as failed by its endpoint, once.
+func (t *tunnel) blame() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first := !t.closed && !t.endpointBroke
+	t.endpointBroke = t.endpointBroke || first
+	return first
+}
+
 // broke ends the tunnel because side failed. Only the endpoint's own reset counts against it.
 func (t *tunnel) broke(side net.Conn, err error) {
-	t.mu.Lock()
-	first := !t.closed && !t.endpointBroke && side == t.endpoint &&
-		(errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ETIMEDOUT))
-	t.endpointBroke = t.endpointBroke || first
-	t.mu.Unlock()
-	if first {
+	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ETIMEDOUT)
+	switch {
+	case side == t.client:
+		t.left()
+	case reset && t.blame():
 		t.record(0, time.Now(), sample.Error, err)
-		reset(t.client)
+		abort(t.client)
 	}
 	t.close()
 }
@@ -171,8 +206,8 @@ func (t *tunnel) close() {
 	_ = t.endpoint.Close()
 }
 
-// reset closes a connection so that its peer sees a failure, not an end.
-func reset(conn net.Conn) {
+// abort closes a connection so that its peer sees a failure, not an end.
+func abort(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
