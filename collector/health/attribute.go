@@ -46,15 +46,18 @@ func (e *Engine) attribute(service []*endpoint, ep *endpoint, f *finding) attrib
 			a.witnesses = []string{own.reporter.name + " (silent)"}
 		}
 	}
+	if f.test == TestSilent && len(a.witnesses) == 0 {
+		a.witnesses = []string{"control (registration lapsed)"}
+	}
 	f.rest = serviceRatio(service, ep, f)
 	dependency, explained := e.explained(ep, f)
 	switch {
 	case explained:
 		a.fault, a.cause = faultDependency, dependency.String()
-	case f.rest >= f.sum.ratio()/2:
-		a.fault = faultService
 	case len(a.witnesses) == 0 && len(a.succeeding) > 0 && (len(a.failing) < 2 || len(a.succeeding) > len(a.failing)):
 		a.fault = faultPath
+	case f.rest >= f.sum.ratio()/2:
+		a.fault = faultService
 	}
 	return a
 }
@@ -63,7 +66,8 @@ func (e *Engine) attribute(service []*endpoint, ep *endpoint, f *finding) attrib
 func split(f *finding) (failing, succeeding []string) {
 	var bad tally
 	for _, v := range f.views {
-		if v.bad >= 2 && surprise(v.tally, f.base) >= sure || v.open && v.bad >= 1 {
+		convinced := v.bad >= 2 && surprise(v.tally, f.base) >= sure
+		if convinced || v.bad >= 1 && (v.open || f.test == TestSilent) {
 			failing = append(failing, v.reporter.name)
 			bad.n += v.n
 			bad.bad += v.bad

@@ -215,7 +215,7 @@ func (e *Engine) Restore(now time.Time, verdicts []sample.Verdict) {
 		e.change(ep, outcome{state: sample.Ejected, test: v.Evidence.Test, reason: v.Reason, evidence: v.Evidence})
 		ep.changedAt = v.Since
 	}
-	e.changed = nil
+	e.changed, e.loop = nil, loopDelay{} // control hears of these when the engine has settled
 }
 
 // forget drops what no longer matters, so that memory follows the fleet's size.

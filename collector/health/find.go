@@ -30,6 +30,8 @@ const (
 	tolerated = 0.002
 	// A ratio this much above the tolerated one is severe: the endpoint is ejected, not only given less.
 	severe = 0.10
+	// Less than this above it is real, but too little to move traffic for.
+	worthwhile = 0.02
 	// confirm is how long a finding must stand: a shared fault shows at one endpoint a report earlier than at the others.
 	confirm = 500 * time.Millisecond
 	// slowFactor × the rest's 99th percentile, and at least slowFloor, is slow; slowTolerated of an endpoint's
@@ -81,9 +83,9 @@ func (e *Engine) findErrors(service []*endpoint, ep *endpoint, from int64) *find
 	ep.baseline.suspect = ep.baseline.suspect || nats > suspicion
 	at, broken := gross(slots, rest)
 	switch {
-	case broken:
+	case broken && !over(slots[at:]):
 		return ep.findingSince(TestGross, from+int64(at), base)
-	case nats >= e.threshold(service, ep, from) && lasting(slots[onset:], ep, 2):
+	case nats >= e.threshold(service, ep, from) && lasting(slots[onset:], ep, 2) && !over(slots[onset:]):
 		return ep.findingSince(TestSequential, from+int64(onset), base)
 	}
 	return nil
@@ -93,7 +95,7 @@ func (e *Engine) findSlow(service []*endpoint, ep *endpoint, from int64) *findin
 	slots := e.tallies(ep, from, TestLatency)
 	base := max(slowTolerated, restRatio(service, ep, from, TestLatency))
 	nats, onset := sequential(slots, base)
-	if nats < e.threshold(service, ep, from) || !lasting(slots[onset:], ep, 3) {
+	if nats < e.threshold(service, ep, from) || !lasting(slots[onset:], ep, 3) || over(slots[onset:]) {
 		return nil
 	}
 	f := ep.findingSince(TestLatency, from+int64(onset), base)
@@ -111,7 +113,7 @@ func (e *Engine) findSilent(ep *endpoint, from int64) *finding {
 	if !lapsed && !e.silent(ep) || ep.state == sample.Ejected {
 		return nil
 	}
-	from = max(from, slotOf(e.now)-slotsIn(4*time.Second))
+	from = max(from, slotOf(e.now)-slotsIn(3*time.Second))
 	if recent := ep.total.since(from); recent.failed < 2 || 2*recent.failed < recent.attempts() {
 		return nil
 	}
@@ -126,6 +128,21 @@ func (e *Engine) silent(ep *endpoint) bool {
 func (e *Engine) threshold(service []*endpoint, ep *endpoint, from int64) float64 {
 	window := lengthOf(slotOf(e.now) - from + 1).Seconds()
 	return threshold(e.cfg.BetweenFalseAlarms, len(service), float64(ep.total.since(from).attempts())/window)
+}
+
+// over reports that a fault has ended: the newest attempts deny the ratio of the whole, a hundred to one.
+func over(slots []tally) bool {
+	var whole, newest tally
+	for _, t := range slots {
+		whole = tally{whole.n + t.n, whole.bad + t.bad}
+	}
+	for i := len(slots) - 1; i > 0; i-- {
+		newest = tally{newest.n + slots[i].n, newest.bad + slots[i].bad}
+		if newest.ratio() < whole.ratio()/2 && relief(newest, whole.ratio()) >= contrary {
+			return true
+		}
+	}
+	return false
 }
 
 // lasting asks for bad attempts in several slots; when breakers opened there are no more attempts to wait for.

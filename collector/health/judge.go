@@ -136,6 +136,8 @@ func (e *Engine) conclude(service []*endpoint, ep *endpoint, f *finding, a attri
 		return note(TestWitness, f.blame(ep, a, "a second witness is missing, so it keeps its traffic"))
 	case len(a.failing)+len(a.witnesses) < 2:
 		return degrade(soleWeight, f.test, "with one witness it is degraded, not ejected")
+	case f.test != TestLatency && f.sum.ratio()-f.base < worthwhile:
+		return note(f.test, f.blame(ep, a, "too little to move traffic for"))
 	case f.test == TestLatency:
 		return degrade(slowWeight(ep), f.test, "degraded")
 	case !grave:
@@ -168,11 +170,17 @@ func peersOf(service []*endpoint, ep *endpoint) int {
 	return n
 }
 
+// panicFor is how long health stays ignored in a service: until what got its traffic back has been seen with it.
+const panicFor = 10 * time.Second
+
 // permit ejects the worst first, as far as the cap goes. An endpoint that left is not there to be missed.
 func (e *Engine) permit(service []*endpoint, candidates []candidate) {
 	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(b.ratio, a.ratio) })
 	n, out := 0, 0
 	for _, ep := range service {
+		if !ep.releasedAt.IsZero() && e.now.Sub(ep.releasedAt) < panicFor {
+			return
+		}
 		if !ep.registered {
 			continue
 		}
@@ -197,26 +205,26 @@ func (e *Engine) permit(service []*endpoint, candidates []candidate) {
 // protect gives traffic back when too little would be left: the cap shrinks with the service, the last endpoint is
 // never out, and when all others fail as well (panic) health is ignored.
 func (e *Engine) protect(service []*endpoint) {
-	var ejected []*endpoint
+	var ejected, probing []*endpoint
 	n, failing := 0, 0
 	for _, ep := range service {
 		if !ep.registered {
 			continue
 		}
 		n++
-		if ep.state == sample.Ejected {
+		switch {
+		case ep.state == sample.Ejected:
 			ejected = append(ejected, ep)
-		} else if ep.state == sample.Degraded && ep.test == TestService {
+		case ep.state == sample.Probing && ep.step == probeStep:
+			probing = append(probing, ep)
+		case ep.state == sample.Degraded && ep.finding != nil && ep.test != TestLatency && ep.bad >= severe:
 			failing++
 		}
 	}
-	if len(ejected) == 0 {
-		return
-	}
 	slices.SortStableFunc(ejected, func(a, b *endpoint) int { return cmp.Compare(a.bad, b.bad) })
 	keep := e.cfg.ejectable(n)
-	if failing > 0 && failing == n-len(ejected) {
-		keep = 0
+	if failing > 0 && failing == n-len(ejected)-len(probing) {
+		keep, ejected = 0, append(ejected, probing...)
 	}
 	for _, ep := range ejected[:max(0, len(ejected)-keep)] {
 		test, why := TestPanic, fmt.Sprintf("too few endpoints of %s are left, so health is ignored and it gets its traffic back", ep.key.Service)
@@ -224,6 +232,7 @@ func (e *Engine) protect(service []*endpoint) {
 			test, why = TestSingle, fmt.Sprintf("it is the only endpoint of %s now, so it gets its traffic back", ep.key.Service)
 		}
 		e.resume(ep)
+		ep.step, ep.releasedAt = notReturning, e.now
 		e.change(ep, outcome{sample.Degraded, fullWeight, test, fmt.Sprintf("%s was ejected, but %s.", ep.key, why), ep.evidence})
 	}
 }

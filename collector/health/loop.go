@@ -51,7 +51,9 @@ func (e *Engine) Acked(now time.Time, proxy, service string, version uint64) {
 		j := &e.loop.recent[i]
 		if j.service == service && j.version <= version && !j.acked[proxy] && len(j.acked) < maxReporters {
 			j.acked[proxy] = true
-			j.slowest = max(j.slowest, now.Sub(j.at))
+			if delay := now.Sub(j.at); delay <= maxLoop { // a proxy that came later says nothing about the loop
+				j.slowest = max(j.slowest, delay)
+			}
 		}
 	}
 }

@@ -33,6 +33,7 @@ type standing struct {
 	flipped     []time.Time
 	pinnedUntil time.Time
 	lastAttempt time.Time
+	releasedAt  time.Time // from ejection, for too few were left
 }
 
 // mark is a reading of the counters.
