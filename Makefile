@@ -2,7 +2,7 @@
 
 SHELL       := /bin/bash
 GO          ?= go
-GOFLAGS_OWN := -trimpath -ldflags='-s -w'
+GOFLAGS_OWN := -ldflags='-s -w'
 BINARIES    := weft gateway mesh agent collector demo
 # Packages with concurrency of our own: racing Prometheus and the OpenTelemetry Collector costs a second cold compile.
 RACED       := ./internal/... ./gateway/... ./mesh/... ./weft/... ./collector/correlate/... ./collector/health/... \
