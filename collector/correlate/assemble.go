@@ -1,0 +1,219 @@
+package correlate
+
+import (
+	"bytes"
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+
+	"weft/collector/correlate/facts"
+	"weft/collector/signal"
+)
+
+// Whole is one exchange with all its signals, or the several requests that one ID names.
+type Whole struct {
+	Exchange
+	Requests []Exchange    // by start, when there are several; empty otherwise
+	Spans    []signal.Span // by start, each once
+	Logs     []signal.Log  // by time, each once
+	// Adopted is the span that a trace begun without traceparent hangs under, by the trace and its first span.
+	Adopted map[signal.TraceID]map[signal.SpanID]signal.SpanID
+}
+
+// Assemble joins signals that are known to belong together by any of their IDs. It needs no Correlator, so it also
+// answers for what only the stores remember. It is false when there is not a single signal.
+func Assemble(spans []signal.Span, logs []signal.Log) (Whole, bool) {
+	w := Whole{Spans: uniqueSpans(spans), Logs: uniqueLogs(logs)}
+	if len(w.Spans)+len(w.Logs) == 0 {
+		return w, false
+	}
+	j := newJoin(math.MaxInt, &Stats{})
+	for i := range w.Spans {
+		f := facts.Read(&w.Spans[i])
+		j.span(0, &w.Spans[i], &f)
+	}
+	for i := range w.Logs {
+		j.log(0, &w.Logs[i])
+	}
+	w.Adopted = j.adopted(w.Spans)
+	all := j.list(Filter{})
+	slices.Reverse(all)
+	switch len(all) {
+	case 0:
+		w.Exchange = logsOnly(w.Logs)
+	case 1:
+		w.Exchange = all[0]
+	default:
+		w.Exchange, w.Requests = union(all), all
+	}
+	for i := range w.Logs {
+		if at, found := slices.BinarySearch(w.Services, w.Logs[i].Service); !found && w.Logs[i].Service != "" {
+			w.Services = slices.Insert(w.Services, at, w.Logs[i].Service)
+		}
+	}
+	return w, true
+}
+
+// union is the first exchange with what the others touched.
+func union(all []Exchange) Exchange {
+	u := all[0]
+	u.TraceIDs, u.Services, u.DroppedBy = slices.Clone(u.TraceIDs), slices.Clone(u.Services), slices.Clone(u.DroppedBy)
+	for _, e := range all[1:] {
+		for _, id := range e.TraceIDs {
+			if !slices.Contains(u.TraceIDs, id) {
+				u.TraceIDs = append(u.TraceIDs, id)
+			}
+		}
+		u.Services, u.DroppedBy = append(u.Services, e.Services...), append(u.DroppedBy, e.DroppedBy...)
+		u.Error, u.Attempts = u.Error || e.Error, max(u.Attempts, e.Attempts)
+		u.Duration = max(u.Duration, e.Start+e.Duration-u.Start)
+	}
+	slices.Sort(u.Services)
+	slices.Sort(u.DroppedBy)
+	u.Services, u.DroppedBy = slices.Compact(u.Services), slices.Compact(u.DroppedBy)
+	return u
+}
+
+// logsOnly is what log records alone tell.
+func logsOnly(logs []signal.Log) Exchange {
+	e := Exchange{Start: logs[0].Time, Duration: logs[len(logs)-1].Time - logs[0].Time, Service: logs[0].Service, Services: []string{}, DroppedBy: []string{}}
+	for i := range logs {
+		e.RequestID = cmp.Or(e.RequestID, logs[i].RequestID)
+		if id := logs[i].TraceID; !id.IsZero() && !slices.Contains(e.TraceIDs, id) {
+			e.TraceIDs = append(e.TraceIDs, id)
+		}
+	}
+	if e.RequestID == "" {
+		e.RequestID = e.TraceIDs[0].String() // one of the two is what tied them
+	}
+	return e
+}
+
+// Only is what belongs to the request whose gateway span is root: the spans below it, the other traces that carry its
+// request ID, and their logs.
+func (w Whole) Only(root signal.SpanID) (Whole, bool) {
+	at := slices.IndexFunc(w.Requests, func(e Exchange) bool { return e.RootSpan == root && !root.IsZero() })
+	if at < 0 {
+		return w, false
+	}
+	one := Whole{Exchange: w.Requests[at], Adopted: w.Adopted}
+	mine := w.below(facts.At(one.TraceIDs[0], root))
+	for i := range w.Spans {
+		s := &w.Spans[i]
+		foreign := s.TraceID != one.TraceIDs[0] && slices.Contains(one.TraceIDs, s.TraceID)
+		if foreign || mine[facts.At(s.TraceID, s.SpanID)] {
+			mine[facts.At(s.TraceID, s.SpanID)] = true
+			one.Spans = append(one.Spans, *s)
+		}
+	}
+	for _, l := range w.Logs {
+		byID := l.SpanID.IsZero() && l.RequestID == one.RequestID
+		if byID || mine[facts.At(l.TraceID, l.SpanID)] {
+			one.Logs = append(one.Logs, l)
+		}
+	}
+	one.Services = touchedBy(one.Spans, one.Logs)
+	return one, true
+}
+
+// below is the span and all its descendants.
+func (w *Whole) below(root facts.Key) map[facts.Key]bool {
+	children := map[facts.Key][]facts.Key{}
+	for i := range w.Spans {
+		s := &w.Spans[i]
+		parent := facts.At(s.TraceID, s.ParentID)
+		children[parent] = append(children[parent], facts.At(s.TraceID, s.SpanID))
+	}
+	found := map[facts.Key]bool{root: true}
+	for next := []facts.Key{root}; len(next) > 0; {
+		last := next[len(next)-1]
+		next = next[:len(next)-1]
+		for _, child := range children[last] {
+			if !found[child] { // a hostile trace may be a ring
+				found[child] = true
+				next = append(next, child)
+			}
+		}
+	}
+	return found
+}
+
+func touchedBy(spans []signal.Span, logs []signal.Log) []string {
+	set := map[string]bool{}
+	for i := range spans {
+		set[spans[i].Service] = true
+	}
+	for i := range logs {
+		set[logs[i].Service] = true
+	}
+	delete(set, "")
+	return sortedKeys(set)
+}
+
+// adopted finds, for each trace that a service began although it was serving a request, the server span it was in: of
+// that service, in another trace, begun last before it.
+func (j *join) adopted(spans []signal.Span) map[signal.TraceID]map[signal.SpanID]signal.SpanID {
+	found := map[signal.TraceID]map[signal.SpanID]signal.SpanID{}
+	for id, t := range j.byTrace {
+		name, dropped := t.group.droppedInto(t)
+		if !dropped {
+			continue
+		}
+		var best *signal.Span
+		for i := range spans {
+			s := &spans[i]
+			if s.TraceID == id || s.Kind != signal.KindServer || s.Service != name || j.byTrace[s.TraceID].group != t.group {
+				continue
+			}
+			// Spans are sorted by start: the last one before wins, or the first of all when clocks disagree.
+			if best == nil || s.Start <= t.top.start {
+				best = s
+			}
+		}
+		if best != nil {
+			found[id] = map[signal.SpanID]signal.SpanID{t.top.span: best.SpanID}
+		}
+	}
+	return found
+}
+
+func uniqueSpans(spans []signal.Span) []signal.Span {
+	seen := make(map[facts.Key]bool, len(spans))
+	out := make([]signal.Span, 0, len(spans))
+	for i := range spans {
+		key := facts.At(spans[i].TraceID, spans[i].SpanID)
+		if !seen[key] && !key.Trace.IsZero() && !key.Span.IsZero() {
+			seen[key] = true
+			out = append(out, spans[i])
+		}
+	}
+	slices.SortFunc(out, func(a, b signal.Span) int {
+		// Of spans that start together the longer one is the outer.
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(b.End, a.End), bytes.Compare(a.SpanID[:], b.SpanID[:]))
+	})
+	return out
+}
+
+func uniqueLogs(logs []signal.Log) []signal.Log {
+	type key struct {
+		time                    int64
+		span                    facts.Key
+		service, instance, body string
+	}
+	seen := make(map[key]bool, len(logs))
+	out := make([]signal.Log, 0, len(logs))
+	for i := range logs {
+		l := &logs[i]
+		k := key{l.Time, facts.At(l.TraceID, l.SpanID), l.Service, l.Instance, l.Body}
+		if seen[k] || l.TraceID.IsZero() && l.RequestID == "" {
+			continue
+		}
+		seen[k] = true
+		out = append(out, *l)
+	}
+	slices.SortStableFunc(out, func(a, b signal.Log) int {
+		return cmp.Or(cmp.Compare(a.Time, b.Time), strings.Compare(a.Service, b.Service), strings.Compare(a.Body, b.Body))
+	})
+	return out
+}

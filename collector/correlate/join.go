@@ -1,0 +1,281 @@
+package correlate
+
+import (
+	"slices"
+
+	"weft/collector/correlate/facts"
+	"weft/collector/signal"
+)
+
+// join ties traces and request IDs into groups. A group is one exchange, or the several gateway requests of one trace.
+type join struct {
+	limit     int
+	count     int
+	stats     *Stats
+	byTrace   map[signal.TraceID]*trace
+	byID      map[string]*group   // request IDs that are not a trace ID
+	byClient  map[string][]*group // clients' own IDs: they find, but never join
+	head, end *group              // most and least recently touched
+}
+
+type group struct {
+	traces      []*trace
+	loose       []part   // logs that carry a request ID but no trace ID
+	ids, client []string // its keys in byID and byClient
+	touched     int64
+	next, prev  *group
+}
+
+const maxIDs = 16 // request IDs of one group, and groups found by one client ID
+
+func newJoin(limit int, stats *Stats) *join {
+	return &join{limit: limit, stats: stats, byTrace: map[signal.TraceID]*trace{},
+		byID: map[string]*group{}, byClient: map[string][]*group{}}
+}
+
+func (j *join) span(now int64, s *signal.Span, f *facts.Facts) {
+	t := j.trace(s.TraceID)
+	t.add(s, f)
+	j.tie(t.group, f.RequestID)
+	if f.ClientRequestID != "" {
+		j.client(t.group, f.ClientRequestID)
+	}
+	if f.ClientTrace != "" {
+		j.client(t.group, f.ClientTrace)
+	}
+	j.touch(t.group, now)
+}
+
+func (j *join) log(now int64, l *signal.Log) {
+	requestID := facts.ID(l.RequestID)
+	switch {
+	case !l.TraceID.IsZero():
+		t := j.trace(l.TraceID)
+		t.part(requestID).touch(l.Service, asAny)
+		j.tie(t.group, requestID)
+		j.touch(t.group, now)
+	case requestID != "":
+		g := j.groupOf(requestID)
+		loosePart(g, requestID).touch(l.Service, asAny)
+		j.touch(g, now)
+	default:
+		j.stats.Unrelated++
+	}
+}
+
+// trace finds the trace's record, or makes it in a group of its own.
+func (j *join) trace(id signal.TraceID) *trace {
+	t := j.byTrace[id]
+	if t == nil {
+		t = &trace{id: id, group: j.newGroup()}
+		t.group.traces = append(t.group.traces, t)
+		j.byTrace[id] = t
+	}
+	return t
+}
+
+// groupOf is the group of a request ID. One that reads as a trace ID is that trace, seen or not: by default they are
+// the same string.
+func (j *join) groupOf(requestID string) *group {
+	if id, ok := traceIDOf(requestID); ok {
+		return j.trace(id).group
+	}
+	g := j.byID[requestID]
+	if g == nil {
+		g = j.newGroup()
+		g.ids = append(g.ids, requestID)
+		j.byID[requestID] = g
+	}
+	return g
+}
+
+// traceIDOf reads a request ID that is a trace ID as Weft writes it: 32 lower-case digits.
+func traceIDOf(requestID string) (signal.TraceID, bool) {
+	if len(requestID) != 32 {
+		return signal.TraceID{}, false
+	}
+	for i := range len(requestID) {
+		if c := requestID[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return signal.TraceID{}, false
+		}
+	}
+	return signal.ParseTraceID(requestID)
+}
+
+// tie joins the group with the one of the request ID.
+func (j *join) tie(g *group, requestID string) {
+	if requestID == "" {
+		return
+	}
+	if id, ok := traceIDOf(requestID); ok {
+		if t := j.byTrace[id]; t != nil {
+			j.merge(g, t.group)
+		} else if len(g.traces) < maxTraces {
+			t = &trace{id: id, group: g}
+			g.traces = append(g.traces, t)
+			j.byTrace[id] = t
+		} else {
+			j.stats.JoinsRefused++
+		}
+		return
+	}
+	if known := j.byID[requestID]; known != nil {
+		j.merge(g, known)
+	} else if len(g.ids) < maxIDs {
+		g.ids = append(g.ids, requestID)
+		j.byID[requestID] = g
+	} else {
+		j.stats.JoinsRefused++
+	}
+}
+
+// merge moves b into a, unless that would be too many traces: a client that repeats one request ID for ever must not
+// turn all its requests into one.
+func (j *join) merge(a, b *group) {
+	if a == b {
+		return
+	}
+	if len(a.traces)+len(b.traces) > maxTraces || len(a.ids)+len(b.ids) > maxIDs {
+		j.stats.JoinsRefused++
+		return
+	}
+	for _, t := range b.traces {
+		t.group = a
+	}
+	a.traces = append(a.traces, b.traces...)
+	for _, id := range b.ids {
+		j.byID[id] = a
+	}
+	a.ids = append(a.ids, b.ids...)
+	for _, p := range b.loose {
+		mine := loosePart(a, p.requestID)
+		for _, t := range p.touched {
+			mine.touch(t.service.Value(), t.as)
+		}
+	}
+	clients := b.client
+	j.forgetClients(b)
+	for _, id := range clients {
+		j.client(a, id)
+	}
+	j.unlink(b)
+}
+
+func loosePart(g *group, requestID string) *part {
+	for i := range g.loose {
+		if g.loose[i].requestID == requestID {
+			return &g.loose[i]
+		}
+	}
+	g.loose = append(g.loose, part{requestID: requestID})
+	return &g.loose[len(g.loose)-1]
+}
+
+// client makes the group findable by an ID that its caller chose.
+func (j *join) client(g *group, id string) {
+	if slices.Contains(g.client, id) || len(g.client) >= 2*maxIDs {
+		return
+	}
+	known := j.byClient[id]
+	if len(known) >= maxIDs {
+		oldest := known[0]
+		oldest.client = slices.DeleteFunc(oldest.client, func(have string) bool { return have == id })
+		known = slices.Delete(known, 0, 1)
+	}
+	g.client = append(g.client, id)
+	j.byClient[id] = append(known, g)
+}
+
+func (j *join) forgetClients(g *group) {
+	for _, id := range g.client {
+		rest := slices.DeleteFunc(j.byClient[id], func(have *group) bool { return have == g })
+		if len(rest) == 0 {
+			delete(j.byClient, id)
+		} else {
+			j.byClient[id] = rest
+		}
+	}
+	g.client = nil
+}
+
+func (j *join) newGroup() *group {
+	g := &group{}
+	j.count++
+	g.next = j.head
+	if j.head != nil {
+		j.head.prev = g
+	}
+	j.head = g
+	if j.end == nil {
+		j.end = g
+	}
+	return g
+}
+
+// touch moves the group to the front, and forgets the last ones beyond the limit.
+func (j *join) touch(g *group, now int64) {
+	g.touched = now
+	if j.head != g {
+		j.unlink(g)
+		j.count++
+		g.prev, g.next = nil, j.head
+		if j.head != nil {
+			j.head.prev = g
+		}
+		j.head = g
+		if j.end == nil {
+			j.end = g
+		}
+	}
+	for j.count > j.limit {
+		j.evict(j.end)
+	}
+}
+
+func (j *join) unlink(g *group) {
+	j.count--
+	if g.prev != nil {
+		g.prev.next = g.next
+	} else {
+		j.head = g.next
+	}
+	if g.next != nil {
+		g.next.prev = g.prev
+	} else {
+		j.end = g.prev
+	}
+	g.prev, g.next = nil, nil
+}
+
+func (j *join) evict(g *group) {
+	j.stats.ExchangesEvicted++
+	for _, t := range g.traces {
+		delete(j.byTrace, t.id)
+	}
+	for _, id := range g.ids {
+		delete(j.byID, id)
+	}
+	j.forgetClients(g)
+	j.unlink(g)
+}
+
+// find is every exchange of the groups that an ID names.
+func (j *join) find(id string) []Exchange {
+	var found []Exchange
+	add := func(g *group) { found = append(found, exchangesOf(g)...) }
+	if trace, ok := signal.ParseTraceID(id); ok {
+		if t := j.byTrace[trace]; t != nil {
+			add(t.group)
+		}
+	}
+	if g := j.byID[id]; g != nil {
+		add(g)
+	}
+	if len(found) == 0 {
+		for _, g := range j.byClient[id] {
+			add(g)
+		}
+	}
+	slices.SortFunc(found, newestFirst)
+	return found
+}
