@@ -198,21 +198,28 @@ func (e *Engine) History(key sample.Key) []sample.Verdict {
 	return nil
 }
 
-// Restore takes the verdicts an earlier engine left behind, before the first Tick: an endpoint that was ejected or
-// coming back is ejected still, and comes back by probe and slow start.
+// Restore takes the verdicts an earlier engine left behind, before the first Tick. What was ejected or coming back is
+// ejected still, and comes back by probe and slow start; what was degraded is, until attempts show that it is well.
 func (e *Engine) Restore(now time.Time, verdicts []sample.Verdict) {
 	e.start(now)
+	e.now = now
 	for _, v := range verdicts {
-		if v.State != sample.Ejected && v.State != sample.Probing {
+		if v.State == sample.Healthy {
 			continue
 		}
 		ep := e.endpoint(v.Endpoint, true)
 		ep.known, ep.left, ep.member.Key, ep.member.Address = true, now, v.Endpoint, v.Address
 		ep.restored = true
-		ep.retryAt = now.Add(e.cfg.Settle + e.cfg.Backoff)
-		ep.bad = max(v.Evidence.ErrorRatio, 0.1)
-		e.now = now
-		e.change(ep, outcome{state: sample.Ejected, test: v.Evidence.Test, reason: v.Reason, evidence: v.Evidence})
+		ep.bad = max(v.Evidence.ErrorRatio, severe)
+		o := outcome{v.State, min(max(v.Weight, 1), fullWeight), v.Evidence.Test, v.Reason, v.Evidence}
+		switch {
+		case v.State != sample.Degraded:
+			o.state, o.weight = sample.Ejected, 0
+			ep.retryAt = now.Add(e.cfg.Settle + e.cfg.Backoff)
+		case o.test == TestFlapping:
+			ep.pinnedUntil = now.Add(flipWindow)
+		}
+		e.change(ep, o)
 		ep.changedAt = v.Since
 	}
 	e.changed, e.loop = nil, loopDelay{} // control hears of these when the engine has settled
