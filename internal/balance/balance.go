@@ -3,9 +3,9 @@
 //
 // It is pure: now and randomness are arguments, and what it learns is kept in endpoints.Live.
 //
-// Two endpoints are drawn and one of them is taken by odds, not by who is better at all: the odds are the inverse
-// square of their cost (twice as slow is a quarter of the traffic). A hard comparison would turn any lasting difference
-// of two healthy endpoints, however small, into no traffic at all for one of them.
+// Two endpoints are drawn and one of them is taken by odds, not simply the better one: twice as slow means a quarter of
+// the odds. A hard comparison would turn any lasting difference of two healthy endpoints, however small, into no
+// traffic at all for one of them, and a weight of one half into none.
 // Sources: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001; Finagle's PeakEwma.
 package balance
 
@@ -149,14 +149,14 @@ func (c Config) choose(now time.Time, list []candidate, random func() uint64) (c
 	if unit(random()) < c.ProbeShare {
 		return list[random()%n], Probe
 	}
-	fastest := fastest(list)
+	all := estimate(list)
 	i := random() % n
 	j := random() % (n - 1)
 	if j >= i {
 		j++
 	}
 	a, b := list[i], list[j]
-	costA, costB := cost(now, a, fastest), cost(now, b, fastest)
+	costA, costB := cost(now, a, all), cost(now, b, all)
 	if unit(random()) < costB/(costA+costB) {
 		return a, P2C
 	}

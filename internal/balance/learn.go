@@ -15,38 +15,54 @@ const (
 	forgiveness = 10 * time.Second
 	// noAnswer is what an attempt without an answer is taken to have lasted, at least: a refused connection is quick.
 	noAnswer = time.Second
-	// failureCost makes an endpoint that only fails as costly as one √10 times slower; the square keeps the few
-	// failures of a healthy endpoint from mattering.
-	failureCost = 9
+	// failureCost makes an endpoint that only fails as costly as one ten times slower. The fourth power leaves partial
+	// failures to the fleet's judgement, which knows whose fault they are: 30 % cost hardly anything here.
+	failureCost = 99
+	fullWeight  = 100
 	// maxBlend bounds how much one attempt says after a silence.
 	maxBlend = 0.3
-	// maxTrips bounds the doubling of the breaker's opening.
+	// outlier is how many times the average a latency must be to be believed at once.
+	outlier = 10
+	// maxOpening bounds the doubling of the breaker's opening.
 	maxOpening = 12
 )
 
-// fastest is the lowest latency seen among the candidates; 0 when nothing was seen.
-func fastest(list []candidate) time.Duration {
-	var best time.Duration
+// estimates are what the candidates' latencies are measured against.
+type estimates struct {
+	fastest time.Duration // of those seen; 1 when none was
+	typical time.Duration // their mean; 1 when none was
+}
+
+func estimate(list []candidate) estimates {
+	var e estimates
+	var seen time.Duration
 	for _, x := range list {
-		if l := x.load.Latency; l > 0 && (best == 0 || l < best) {
-			best = l
+		if l := x.load.Latency; l > 0 {
+			seen++
+			e.typical += l
+			if e.fastest == 0 || l < e.fastest {
+				e.fastest = l
+			}
 		}
 	}
-	return best
+	e.typical /= max(1, seen)
+	return estimates{max(1, e.fastest), max(1, e.typical)}
 }
 
 // cost orders candidates: the square of the time a request would wait here, raised by failures, over the weight.
 //
 // An estimate that nothing renews decays to the fastest one, never below: idleness must not make an endpoint look
-// better than the rest, or low weights would be undone. An endpoint not seen yet counts as the fastest.
-func cost(now time.Time, x candidate, fastest time.Duration) float64 {
-	latency := float64(max(fastest, 1))
-	if above := float64(x.load.Latency - fastest); above > 0 && x.load.Latency > 0 {
-		latency += above * math.Exp(-float64(max(0, now.Sub(x.load.Seen)))/float64(forgiveness))
+// better than the rest, or low weights would be undone. An endpoint that has not answered yet counts as typical.
+func cost(now time.Time, x candidate, all estimates) float64 {
+	latency := float64(all.typical)
+	if l := x.load.Latency; l > 0 {
+		above := float64(l - all.fastest)
+		latency = float64(all.fastest) + above*math.Exp(-float64(max(0, now.Sub(x.load.Seen)))/float64(forgiveness))
 	}
-	waiting := latency * float64(x.load.InFlight+1)
-	failing := 1 + failureCost*x.load.Failing*x.load.Failing
-	return waiting * waiting * failing / float64(max(1, x.standing.Weight))
+	weight := float64(max(1, x.standing.Weight)) / fullWeight
+	waiting := latency * (1 + float64(x.load.InFlight)/weight)
+	failing := 1 + failureCost*math.Pow(x.load.Failing, 4)
+	return waiting * waiting * failing / weight
 }
 
 // admits says whether the local breaker lets an attempt through: closed, or open long enough and no probe is out.
@@ -85,7 +101,9 @@ func learn(l *endpoints.Load, now time.Time, outcome sample.Outcome, latency tim
 		l.Failing -= l.Failing * blend
 	case sample.Error, sample.Load:
 		l.Failing += (1 - l.Failing) * blend
-		l.Latency = max(l.Latency, latency) // slow failures are slow too
+		if l.Latency > 0 {
+			l.Latency = max(l.Latency, latency) // slow failures are slow too; quick ones are no speed
+		}
 	case sample.Timeout, sample.ConnectFailure:
 		l.Failing += (1 - l.Failing) * blend
 		l.Latency = max(l.Latency, latency, noAnswer)
@@ -100,9 +118,10 @@ func learn(l *endpoints.Load, now time.Time, outcome sample.Outcome, latency tim
 	l.Seen = now
 }
 
-// peak takes a slower value at once and a faster one by and by.
+// peak takes a value that is out of all proportion at once, any other by and by. Were every slower value taken at once,
+// as PeakEwma does, the average of an endpoint would rise with its traffic, and low weights would look fast.
 func peak(average, value time.Duration, blend float64) time.Duration {
-	if value >= average {
+	if average == 0 || value >= outlier*average {
 		return value
 	}
 	return average + time.Duration(float64(value-average)*blend)
