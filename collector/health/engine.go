@@ -64,6 +64,7 @@ type endpoint struct {
 	lastReport time.Time
 
 	callers []*cell // one per calling reporter, by name
+	capped  bool    // a caller's influence is
 	witness *cell   // its own inbound sidecar's, nil until it reports
 	total   ring    // all callers together
 	latency *latencies
@@ -121,6 +122,9 @@ func (e *Engine) Tick(now time.Time) []sample.Verdict {
 	for _, service := range e.services() {
 		if newSecond {
 			setLatencyLimits(service, slotOf(now))
+			for _, ep := range service {
+				ep.setInfluence(max(slotOf(now)-slotCount+1, ep.judgeFrom))
+			}
 		}
 		e.judge(service)
 	}

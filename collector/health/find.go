@@ -167,29 +167,41 @@ func (c counts) tally(test string) tally {
 	return tally{float64(c.attempts()), float64(c.failed)}
 }
 
-// influence bounds a reporter: it counts for no more than twice the others together, or minVoice attempts. Its counts
-// shrink in proportion, so its bet L becomes L^w with w ≤ 1, which is still a fair one.
+// minVoice attempts a reporter may always count for.
 const minVoice = 50
+
+// setInfluence bounds each caller, once a second: it counts for no more than twice the others together. Its counts
+// shrink in proportion, so its bet L becomes L^w with w ≤ 1, which is still a fair one.
+func (ep *endpoint) setInfluence(from int64) {
+	ep.capped = false
+	all := float64(ep.total.since(from).attempts())
+	for _, c := range ep.callers {
+		c.weight = 1
+		own := float64(c.ring.since(from).attempts())
+		if most := max(minVoice, 2*(all-own)); own > most && own < all {
+			c.weight, ep.capped = most/own, true
+		}
+	}
+}
 
 // tallies are all callers' counts per slot from…now, each caller's influence capped. The slice is the engine's scratch.
 func (e *Engine) tallies(ep *endpoint, from int64, test string) []tally {
 	now := slotOf(e.now)
 	slots := e.scratch[:max(0, min(now-from+1, slotCount))]
-	clear(slots)
-	all := float64(ep.total.since(from).attempts())
+	for i := range slots {
+		slots[i] = ep.total.at(from + int64(i)).tally(test)
+	}
+	if !ep.capped {
+		return slots
+	}
 	for _, c := range ep.callers {
-		own := float64(c.ring.since(from).attempts())
-		if own == 0 {
+		if c.weight == 1 {
 			continue
 		}
-		weight := min(1, max(minVoice, 2*(all-own))/own)
-		if all == own {
-			weight = 1 // nobody else to outweigh
-		}
-		for s := max(from, c.ring.head-slotCount+1); s <= min(now, c.ring.head); s++ {
-			t := c.ring.at(s).tally(test)
-			slots[s-from].n += weight * t.n
-			slots[s-from].bad += weight * t.bad
+		for i := range slots {
+			t := c.ring.at(from + int64(i)).tally(test)
+			slots[i].n -= (1 - c.weight) * t.n
+			slots[i].bad -= (1 - c.weight) * t.bad
 		}
 	}
 	return slots

@@ -43,6 +43,7 @@ type cell struct {
 	open     bool          // its local breaker
 	read     time.Time
 	ring     ring
+	weight   float64 // 0 to 1, its influence
 }
 
 // Observe takes one report. Counters are cumulative, so a lost report costs nothing, one that comes twice or late is
@@ -198,7 +199,7 @@ func (e *Engine) cell(r *reporter, s sample.Sample) *cell {
 	if ep == nil || len(r.cells) >= maxSamples {
 		return nil
 	}
-	c := &cell{reporter: r, endpoint: ep}
+	c := &cell{reporter: r, endpoint: ep, weight: 1}
 	r.cells[key] = c
 	if s.Witness {
 		ep.witness = c
