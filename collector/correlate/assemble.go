@@ -21,13 +21,13 @@ type Whole struct {
 	Adopted map[signal.TraceID]map[signal.SpanID]signal.SpanID
 }
 
-// Assemble joins signals that are known to belong together by any of their IDs. It needs no Correlator, so it also
+// Assemble joins signals that an ID led to, directly or through the IDs they name. It needs no Correlator, so it also
 // answers for what only the stores remember. It is false when there is not a single signal.
-func Assemble(spans []signal.Span, logs []signal.Log) (Whole, bool) {
+//
+// When the ID is an exchange's own request or trace ID, only that counts: a stranger who sends the same string as his
+// own request ID does not get into the picture.
+func Assemble(id string, spans []signal.Span, logs []signal.Log) (Whole, bool) {
 	w := Whole{Spans: uniqueSpans(spans), Logs: uniqueLogs(logs)}
-	if len(w.Spans)+len(w.Logs) == 0 {
-		return w, false
-	}
 	j := newJoin(math.MaxInt, &Stats{})
 	for i := range w.Spans {
 		f := facts.Read(&w.Spans[i])
@@ -36,8 +36,17 @@ func Assemble(spans []signal.Span, logs []signal.Log) (Whole, bool) {
 	for i := range w.Logs {
 		j.log(0, &w.Logs[i])
 	}
-	w.Adopted = j.adopted(w.Spans)
 	all := j.list(Filter{})
+	if own := j.named(id); own != nil {
+		w.Spans = slices.DeleteFunc(w.Spans, func(s signal.Span) bool { return j.byTrace[s.TraceID].group != own })
+		w.Logs = slices.DeleteFunc(w.Logs, func(l signal.Log) bool { return j.logGroup(&l) != own })
+		all = exchangesOf(own)
+		slices.SortFunc(all, newestFirst)
+	}
+	if len(w.Spans)+len(w.Logs) == 0 {
+		return w, false
+	}
+	w.Adopted = j.adopted(w.Spans)
 	slices.Reverse(all)
 	switch len(all) {
 	case 0:
@@ -47,12 +56,44 @@ func Assemble(spans []signal.Span, logs []signal.Log) (Whole, bool) {
 	default:
 		w.Exchange, w.Requests = union(all), all
 	}
-	for i := range w.Logs {
-		if at, found := slices.BinarySearch(w.Services, w.Logs[i].Service); !found && w.Logs[i].Service != "" {
-			w.Services = slices.Insert(w.Services, at, w.Logs[i].Service)
-		}
+	w.Services = touchedBy(w.Spans, w.Logs)
+	if one, ok := w.meant(id); ok {
+		return one, true
 	}
 	return w, true
+}
+
+// meant is the one of several requests that the ID names and the others do not share.
+func (w Whole) meant(id string) (Whole, bool) {
+	own := slices.DeleteFunc(slices.Clone(w.Requests), func(e Exchange) bool { return e.RequestID != id })
+	if len(own) != 1 || slices.Contains(own[0].TraceIDs, asTraceID(id)) {
+		return w, false
+	}
+	return w.Only(own[0].RootSpan)
+}
+
+func asTraceID(id string) signal.TraceID {
+	trace, _ := signal.ParseTraceID(id)
+	return trace
+}
+
+// named is the group that has spans and whose own request or trace ID this is.
+func (j *join) named(id string) *group {
+	g := j.byID[id]
+	if t := j.byTrace[asTraceID(id)]; g == nil && t != nil {
+		g = t.group
+	}
+	if g == nil || len(g.rows(nil)) == 0 {
+		return nil
+	}
+	return g
+}
+
+func (j *join) logGroup(l *signal.Log) *group {
+	if t := j.byTrace[l.TraceID]; t != nil {
+		return t.group
+	}
+	return j.groupOf(facts.ID(l.RequestID))
 }
 
 // union is the first exchange with what the others touched.

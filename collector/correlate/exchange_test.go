@@ -95,7 +95,7 @@ func TestExchange(t *testing.T) {
 // checkAssembled holds what Assemble makes of the stored signals against what the Correlator remembered.
 func checkAssembled(t *testing.T, spans []signal.Span, logs []signal.Log, listed []Exchange) {
 	t.Helper()
-	w, ok := Assemble(append(spans, spans...), append(logs, logs...))
+	w, ok := Assemble("", append(spans, spans...), append(logs, logs...))
 	if !ok || len(w.Spans) != len(spans) || len(w.Logs) != len(logs) {
 		t.Fatalf("assembled %d spans and %d logs of %d and %d", len(w.Spans), len(w.Logs), len(spans), len(logs))
 	}
@@ -211,7 +211,7 @@ func TestOnlyOneOfSeveralRequests(t *testing.T) {
 	}
 	l := logOf(1, "orders", "")
 	l.SpanID = b[7].SpanID
-	w, _ := Assemble(append(a, b...), []signal.Log{l})
+	w, _ := Assemble(traceID(1).String(), append(a, b...), []signal.Log{l})
 	if len(w.Requests) != 2 || len(w.Spans) != 16 {
 		t.Fatalf("%d requests, %d spans", len(w.Requests), len(w.Spans))
 	}
@@ -225,7 +225,7 @@ func TestOnlyOneOfSeveralRequests(t *testing.T) {
 }
 
 func TestDroppedTraceIsAdopted(t *testing.T) {
-	w, _ := Assemble(dropped("r"), nil)
+	w, _ := Assemble("r", dropped("r"), nil)
 	if got := w.Adopted[traceID(2)][spanID(4)]; got != spanID(3) {
 		t.Errorf("adopted by %v, want storefront's own server span", got)
 	}

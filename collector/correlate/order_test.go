@@ -129,7 +129,7 @@ func FuzzSpans(f *testing.F) {
 		c.Find(requestID)
 		c.Flush(now)
 		c.RED(now)
-		if w, ok := Assemble(all, nil); ok {
+		if w, ok := Assemble(requestID, all, nil); ok {
 			for _, e := range w.Requests {
 				w.Only(e.RootSpan)
 			}
