@@ -8,7 +8,7 @@ import { request } from "./pages/request";
 import { requests } from "./pages/requests";
 import { endpoint, service } from "./pages/service";
 import { services } from "./pages/services";
-import { empty, knownServices, path } from "./parts";
+import { empty, growOld, knownServices, path } from "./parts";
 import type { Alerts, Service } from "./types";
 
 const routes: [RegExp, Page][] = [
@@ -185,6 +185,7 @@ async function start(): Promise<void> {
   addEventListener("click", click);
   show();
   watchMesh();
+  setInterval(growOld, 1000);
 }
 
 void start();

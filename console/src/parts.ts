@@ -59,7 +59,15 @@ export function strands(list: Strand[]): HTMLElement {
 }
 
 export function time(iso: string): HTMLElement {
-  return h("time", { datetime: iso, title: new Date(iso).toLocaleString() }, ago(iso));
+  return h("time", { datetime: iso, "data-ago": true, title: new Date(iso).toLocaleString() }, ago(iso));
+}
+
+// growOld keeps the relative times on the page true between two answers.
+export function growOld(): void {
+  for (const el of document.querySelectorAll<HTMLTimeElement>("time[data-ago]")) {
+    const text = ago(el.dateTime);
+    if (el.textContent !== text) el.textContent = text;
+  }
 }
 
 export function moment(iso: string): HTMLElement {

@@ -29,12 +29,12 @@ function draw(answer: Answer) {
   const ill = answer.services.filter((x) => x.state === "ejected" || x.state === "degraded").length;
   return [
     h("p", { class: `lede ${ill > 0 ? "bad" : ""}` },
-      ill === 0 ? "Every thread holds." : `${plural(ill, "service")} with a broken or thin thread.`, " ",
+      ill === 0 ? `${plural(answer.services.length, "service")}, every thread holds.` : `${ill} of ${plural(answer.services.length, "service")} ${ill === 1 ? "has" : "have"} an unhealthy endpoint.`, " ",
       answer.firing > 0 ? h("a", { href: "/alerts" }, plural(answer.firing, "alert") + " firing") : null),
     h("div", { class: "beside" },
       section("Services", answer.services.length,
         table("Services with health, rate, errors and latency", ["Service", "Health", "Endpoints", ">req/s", ">Errors", ">p99"], [...answer.services].sort(worstFirst).map((x) => row(x, answer.verdicts)))),
-      section("Draft", null, draft(answer.services))),
+      section("Who calls whom", null, draft(answer.services))),
   ];
 }
 
