@@ -1,0 +1,37 @@
+// Package correlate runs the correlator inside the collector: fed by the pipelines, filled from the stores at start,
+// its metrics written to the metric store.
+package correlate
+
+import (
+	"errors"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+
+	"weft/collector/correlate"
+)
+
+// Config is extensions.correlate in the YAML.
+type Config struct {
+	// Replay is how far back the stores are read at start, so that exchanges survive a restart.
+	Replay time.Duration `mapstructure:"replay"`
+	// FlushInterval is how often RED metrics and the service graph are written to the metric store.
+	FlushInterval    time.Duration `mapstructure:"flush_interval"`
+	correlate.Config `mapstructure:",squash"`
+}
+
+func defaultConfig() component.Config {
+	return &Config{Replay: 10 * time.Minute, FlushInterval: 2 * time.Second, Config: correlate.DefaultConfig()}
+}
+
+// Validate joins all faults.
+func (c *Config) Validate() error {
+	var faults []error
+	if c.Replay < 0 {
+		faults = append(faults, errors.New("replay: must not be negative"))
+	}
+	if c.FlushInterval <= 0 {
+		faults = append(faults, errors.New("flush_interval: must be positive"))
+	}
+	return errors.Join(append(faults, c.Config.Validate())...)
+}
