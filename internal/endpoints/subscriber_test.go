@@ -34,12 +34,10 @@ type control struct {
 }
 
 func (c *control) StreamAggregatedResources(s discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
-	var reading sync.WaitGroup
-	defer reading.Wait()
 	ctx, cancel := context.WithCancel(s.Context())
 	defer cancel()
 	failed := make(chan error, 1)
-	reading.Go(func() {
+	go func() { // ends with the stream, which ends with this handler
 		for {
 			r, err := s.Recv()
 			if err != nil {
@@ -52,7 +50,7 @@ func (c *control) StreamAggregatedResources(s discoveryv3.AggregatedDiscoverySer
 				return
 			}
 		}
-	})
+	}()
 	for {
 		select {
 		case err := <-failed:
