@@ -288,6 +288,48 @@ func TestLabelsStayTheSameThroughAnIncident(t *testing.T) {
 	}
 }
 
+func TestWhatRoutingDidIsSaid(t *testing.T) {
+	of := func(state sample.State, weight int, test, reason string) sample.Verdict {
+		v := verdict("payment-2", state, 2)
+		v.Weight, v.Evidence.Test, v.Reason = weight, test, reason
+		return v
+	}
+	for _, tc := range []struct {
+		v    sample.Verdict
+		want string
+	}{
+		{of(sample.Ejected, 0, "sequential", ""), "Every proxy has been told to leave it; the other endpoints of payment carry its traffic. It returns by one probe and a slow start."},
+		{of(sample.Degraded, 40, "latency", ""), "Proxies send it 40 % of its normal share."},
+		{of(sample.Degraded, 100, testServiceWide, ""), "It keeps its normal share: moving traffic within payment would not help now."},
+		{of(sample.Degraded, 100, testSingleEndpoint, ""), "Nothing was moved: payment has no other endpoint to carry its traffic."},
+		{of(sample.Probing, 25, "sequential", ""), "It is on probation at 25 % of its normal share."},
+		{of(sample.Healthy, 100, testReturned, "payment/payment-2 is healthy again."), "It is healthy again and carries its normal share."},
+		{of(sample.Healthy, 100, "expired", "the verdict expired."), "It carries its normal share: the verdict expired."},
+	} {
+		if got := routing(tc.v); got != tc.want {
+			t.Errorf("%s %s: %q", tc.v.State, tc.v.Evidence.Test, got)
+		}
+	}
+}
+
+func TestTheWayBackKeepsTheReason(t *testing.T) {
+	now := time.Now()
+	bad := verdict("payment-1", sample.Degraded, 1)
+	bad.Weight = 20
+	open := next(nil, bad, "http://c", now)
+	better := verdict("payment-1", sample.Degraded, 2)
+	better.Weight, better.Reason = 50, "answered 12 of 12 attempts"
+	up := next(open, better, "http://c", now)
+	if up.Annotations[annotationDescription] != open.Annotations[annotationDescription] || up.Annotations[annotationWeight] != "50" {
+		t.Errorf("on the way up: %v", up.Annotations)
+	}
+	worse := verdict("payment-1", sample.Degraded, 3)
+	worse.Weight, worse.Reason = 5, "failed again"
+	if down := next(up, worse, "http://c", now); down.Annotations[annotationDescription] != "failed again" {
+		t.Errorf("on the way down: %v", down.Annotations)
+	}
+}
+
 func TestAnnotationsAreBoundedAndPrintable(t *testing.T) {
 	v := verdict("payment-1", sample.Ejected, 1)
 	v.Reason = "bad\x1b[31m\nnews \xff" + strings.Repeat("x", 5000)

@@ -37,11 +37,18 @@ const (
 	annotationConsole     model.LabelName = "console_url"
 	annotationRunbook     model.LabelName = "runbook_url"
 	annotationState       model.LabelName = "state"
+	annotationWeight      model.LabelName = "weight"
 	annotationVerdict     model.LabelName = "verdict_version"
 )
 
-// testSingleEndpoint marks a fault of a service's only endpoint: never ejected, since there is nowhere to go.
-const testSingleEndpoint = "single-endpoint"
+// Tests of the health engine that change what is said: a service's only endpoint, which is never ejected since there
+// is nowhere to go; a fault that all endpoints share; one that comes and goes; and an endpoint back after slow start.
+const (
+	testSingleEndpoint = "single-endpoint"
+	testServiceWide    = "service-wide"
+	testFlapping       = "flapping"
+	testReturned       = "slow-start"
+)
 
 const (
 	maxRequestIDs  = 4
@@ -56,23 +63,28 @@ func pages(v sample.Verdict) bool {
 	return bad && (v.Enforced || v.Evidence.Test == testSingleEndpoint)
 }
 
-// holds reports whether a verdict keeps an open alert open: an endpoint under probe has not recovered.
-func holds(v sample.Verdict) bool { return v.State == sample.Probing && v.Enforced }
+// holds reports whether a verdict only tells of the way back: an endpoint on probation, or given more than before, has
+// not recovered, but why it was taken out still stands.
+func holds(open *alert.Alert, v sample.Verdict) bool {
+	if open == nil || !v.Enforced {
+		return false
+	}
+	before, err := strconv.Atoi(string(open.Annotations[annotationWeight]))
+	return v.State == sample.Probing || v.State == sample.Degraded && err == nil && v.Weight > before
+}
 
 // next is the alert after verdict v, given the one open before (nil = none); nil means there is none to speak of.
 // It never changes open: alerts are shared with the pipeline.
 func next(open *alert.Alert, v sample.Verdict, links string, now time.Time) *alert.Alert {
 	switch {
+	case holds(open, v):
+		a := again(open, now)
+		a.Annotations = a.Annotations.Merge(standing(v))
+		return a
 	case pages(v):
 		return fire(open, v, links, now)
 	case open == nil:
 		return nil
-	case holds(v):
-		a := again(open, now)
-		a.Annotations[annotationRouting] = model.LabelValue(routing(v))
-		a.Annotations[annotationState] = model.LabelValue(v.State.String())
-		a.Annotations[annotationVerdict] = model.LabelValue(strconv.FormatUint(v.Version, 10))
-		return a
 	default:
 		return resolve(open, routing(v), now)
 	}
@@ -122,9 +134,6 @@ func annotate(v sample.Verdict, links string) model.LabelSet {
 		annotationSummary:     model.LabelValue(summary(v)),
 		annotationDescription: model.LabelValue(text(v.Reason)),
 		annotationEvidence:    model.LabelValue(text(evidence(v.Evidence))),
-		annotationRouting:     model.LabelValue(routing(v)),
-		annotationState:       model.LabelValue(v.State.String()),
-		annotationVerdict:     model.LabelValue(strconv.FormatUint(v.Version, 10)),
 		annotationConsole:     model.LabelValue(endpointURL(links, v.Endpoint)),
 		annotationRunbook:     model.LabelValue(links + "/runbooks/" + AlertName),
 	}
@@ -137,7 +146,17 @@ func annotate(v sample.Verdict, links string) model.LabelSet {
 		out[annotationRequestIDs] = model.LabelValue(strings.Join(ids, " "))
 		out[annotationRequests] = model.LabelValue(strings.Join(pages, " "))
 	}
-	return out
+	return out.Merge(standing(v))
+}
+
+// standing is what changes from verdict to verdict while an incident lasts.
+func standing(v sample.Verdict) model.LabelSet {
+	return model.LabelSet{
+		annotationRouting: model.LabelValue(routing(v)),
+		annotationState:   model.LabelValue(v.State.String()),
+		annotationWeight:  model.LabelValue(strconv.Itoa(v.Weight)),
+		annotationVerdict: model.LabelValue(strconv.FormatUint(v.Version, 10)),
+	}
 }
 
 func summary(v sample.Verdict) string {
@@ -145,6 +164,10 @@ func summary(v sample.Verdict) string {
 	switch {
 	case v.Evidence.Test == testSingleEndpoint:
 		what = "is failing and is its only endpoint"
+	case v.Evidence.Test == testServiceWide:
+		what = "is failing like the rest of its service"
+	case v.Evidence.Test == testFlapping:
+		what = "is flapping"
 	case v.State == sample.Ejected:
 		what = "is failing and was ejected"
 	}
@@ -158,14 +181,18 @@ func routing(v sample.Verdict) string {
 		return text(fmt.Sprintf("Nothing was moved: %s has no other endpoint to carry its traffic.", v.Endpoint.Service))
 	case v.State == sample.Ejected:
 		return text(fmt.Sprintf("Every proxy has been told to leave it; the other endpoints of %s carry its traffic. It returns by one probe and a slow start.", v.Endpoint.Service))
+	case v.State == sample.Degraded && v.Enforced && v.Weight >= 100:
+		return text(fmt.Sprintf("It keeps its normal share: moving traffic within %s would not help now.", v.Endpoint.Service))
 	case v.State == sample.Degraded && v.Enforced:
 		return fmt.Sprintf("Proxies send it %d %% of its normal share.", v.Weight)
 	case v.State == sample.Probing:
 		return fmt.Sprintf("It is on probation at %d %% of its normal share.", v.Weight)
-	case v.State == sample.Healthy:
+	case v.State == sample.Healthy && (v.Evidence.Test == testReturned || v.Reason == ""):
 		return "It is healthy again and carries its normal share."
+	case v.State == sample.Healthy:
+		return text("It carries its normal share: " + v.Reason)
 	default:
-		return text("The fault is no longer held against this endpoint: " + v.Reason)
+		return text("The fault is not held against this endpoint: " + v.Reason)
 	}
 }
 
