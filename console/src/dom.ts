@@ -32,13 +32,18 @@ function append(el: Element, children: Child[]): void {
   }
 }
 
-// replace swaps the contents of el, and puts the focus back on the element that has the same data-key.
+// replace swaps the contents of el, and puts the focus back on, or into, the element that has the same data-key.
 export function replace(el: Element, ...children: Child[]): void {
   const focused = document.activeElement?.closest<HTMLElement>("[data-key]");
-  const key = focused && el.contains(focused) ? focused.dataset.key : undefined;
+  const inside = focused !== null && focused !== undefined && el.contains(focused);
+  const chosen = el.querySelector<HTMLElement>(".at[data-key]")?.dataset.key;
   el.replaceChildren();
   append(el, children);
-  if (key !== undefined) el.querySelector<HTMLElement>(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  const again = (key: string | undefined) => (key === undefined ? null : el.querySelector<HTMLElement>(`[data-key="${CSS.escape(key)}"]`));
+  again(chosen)?.classList.add("at");
+  if (!inside) return;
+  const target = again(focused.dataset.key);
+  (target?.matches("a,button,input") ? target : target?.querySelector<HTMLElement>("a[href],button"))?.focus({ preventScroll: true });
 }
 
 export function announce(text: string): void {

@@ -9,14 +9,21 @@ import type { Attributes, Log, Span } from "./types";
 // maxRows keeps a page of a runaway trace usable; the rest is said in words.
 const maxRows = 1500;
 
-// open holds the IDs of spans whose details are unfolded; it outlives a redraw.
-export function waterfall(spans: Span[], logs: Log[], open: Set<string>): Child {
+// View is what a person has set; it outlives a redraw.
+export interface View {
+  open: Set<string>; // spans whose details are unfolded
+  logs: boolean;
+}
+
+export function waterfall(spans: Span[], logs: Log[], view: View): Child {
   const w = weave(spans, logs);
   const shown = w.rows.slice(0, maxRows);
-  const box = h("div", { class: "waterfall" });
-  const toggle = h("label", { class: "toggle" }, h("input", { type: "checkbox", checked: true, change: (e) => box.classList.toggle("no-logs", !(e.target as HTMLInputElement).checked) }),
-    `Logs between the spans`);
-  box.append(warp(w), ruler(w), h("ol", { class: "spans", "aria-label": "Spans in order of their calls" }, shown.map((row) => spanRow(row, w, open))));
+  const box = h("div", { class: view.logs ? "waterfall" : "waterfall no-logs" });
+  const toggle = h("label", { class: "toggle" }, h("input", { type: "checkbox", checked: view.logs, "data-key": "logs", change: (e) => {
+    view.logs = (e.target as HTMLInputElement).checked;
+    box.classList.toggle("no-logs", !view.logs);
+  } }), "Logs between the spans");
+  box.append(warp(w), ruler(w), h("ol", { class: "spans", "aria-label": "Spans in order of their calls" }, shown.map((row) => spanRow(row, w, view.open))));
   if (w.loose.length > 0) box.append(h("div", { class: "loose" }, h("h3", null, "Logs of this request outside any span"), h("ol", null, w.loose.map((log) => logRow(log, w, 0)))));
   return [logs.length > 0 ? toggle : null, legend(spans), box, shown.length < w.rows.length ? h("p", { class: "fine" }, `${w.rows.length - shown.length} more spans are not drawn.`) : null];
 }

@@ -4,19 +4,19 @@ import { millis, nanos, percent, rate } from "../format";
 import type { Page } from "../page";
 import { alertCard, dye, empty, endpointLink, figure, moment, path, section, serviceLink, status, table, verdictTable } from "../parts";
 import type { Request, Span } from "../types";
-import { waterfall } from "../waterfall";
+import { waterfall, type View } from "../waterfall";
 
 // A request is whole within a second or so; until then, and for a while after, the page asks again.
 const settleMs = 15_000;
 
 export const request: Page = ([id = ""], query, shell) => {
   const body = h("div", null, empty("Asking the collector…"));
-  const open = new Set<string>();
+  const view: View = { open: new Set(), logs: true };
   const span = query.get("span");
   const url = `/api/requests/${encodeURIComponent(id)}${span ? "?span=" + encodeURIComponent(span) : ""}`;
   const opened = Date.now();
   const stop = poll((signal) => get<Request>(url, signal), 1000, (r) => {
-    replace(body, draw(r, open));
+    replace(body, draw(r, view));
     shell.fine();
     if (Date.now() - Date.parse(r.start) > settleMs) stop();
   }, (e) => {
@@ -33,7 +33,7 @@ function unknown(id: string, final: boolean): HTMLElement {
     h("p", null, "It is matched against request IDs, trace IDs and the IDs that clients sent. ", final ? "It may be older than the retention, or never have come through Weft." : "It may still be on its way: asking again…"));
 }
 
-function draw(r: Request, open: Set<string>): Child {
+function draw(r: Request, view: View): Child {
   return [
     heading(r),
     ...r.incomplete.map((what) => h("p", { class: "notice bad", role: "alert" }, "Part of the answer is missing – ", what)),
@@ -42,7 +42,7 @@ function draw(r: Request, open: Set<string>): Child {
       ". The thread was picked up again by the request ID and the sidecars' spans.") : null,
     r.requests.length > 1 ? siblings(r) : null,
     ...r.alerts.map((a) => h("p", { class: "notice bad" }, a.status === "resolved" ? "An alert named " : "An alert names ", endpointLink(a.endpoint), ", which it touched. ", h("a", { href: "#s-alerts-on-its-endpoints" }, "See below"))),
-    section("Waterfall", r.spans.length, waterfall(r.spans, r.logs, open)),
+    section("Waterfall", r.spans.length, waterfall(r.spans, r.logs, view)),
     attempts(r.spans),
     r.verdicts.length > 0 ? section("Verdicts in force", r.verdicts.length, verdictTable("Verdicts in force at the time, on endpoints it touched", r.verdicts)) : null,
     r.alerts.length > 0 ? section("Alerts on its endpoints", r.alerts.length, r.alerts.map(alertCard)) : null,
