@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"fmt"
+	"net/http"
+
 	"github.com/labstack/echo/v4"
 
 	"weft/gateway/middleware"
@@ -21,10 +24,16 @@ func (g *Gateway) chain(s *snapshot) []echo.MiddlewareFunc {
 	}
 }
 
-// carry hands over to the forwarder, with the response writer that notes what is answered.
+// carry hands over to the forwarder, with the response writer that notes what is answered. An HTTP/1.1 body may go on
+// after the response began, as it may in HTTP/2.
 func carry(echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := middleware.Of(c)
+		if c.Request().ProtoMajor == 1 {
+			if err := http.NewResponseController(&r.Response).EnableFullDuplex(); err != nil {
+				return fmt.Errorf("full duplex: %w", err)
+			}
+		}
 		r.Matched.Handler.ServeHTTP(&r.Response, c.Request())
 		return nil
 	}
