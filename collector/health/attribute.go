@@ -115,19 +115,35 @@ func serviceRatio(service []*endpoint, ep *endpoint, f *finding) float64 {
 }
 
 // explained looks for a dependency whose failures explain the endpoint's: its own sidecar, as a caller, sees that
-// dependency fail, and so do the dependency's other callers (else it is the endpoint's own path that is broken, and
-// the endpoint is of no use to its callers).
+// service fail, and so do the service's other callers (else it is the endpoint's own path that is broken, and the
+// endpoint is of no use to its callers).
 func (e *Engine) explained(ep *endpoint, f *finding) (sample.Key, bool) {
 	sidecar := e.reporters[ep.key.String()]
 	if sidecar == nil {
 		return sample.Key{}, false
 	}
 	from := f.from - slotsIn(2*time.Second) // a call ends before the request that waited for it
-	for _, c := range sidecar.outbound {
-		t := c.ring.since(from).dependency(f.test)
-		enough := t.bad >= math.Max(2, f.sum.bad/2) || t.bad >= 3 && t.ratio() >= grossRatio || c.open
-		if enough && shared(c, from, f.test) {
-			return c.endpoint.key, true
+	for calls := sidecar.outbound; len(calls) > 0; {
+		n := 1
+		for n < len(calls) && calls[n].endpoint.key.Service == calls[0].endpoint.key.Service {
+			n++
+		}
+		var sum, most tally
+		worst, open := calls[0], 0
+		for _, c := range calls[:n] {
+			t := c.ring.since(from).dependency(f.test)
+			sum = tally{sum.n + t.n, sum.bad + t.bad}
+			if t.bad > most.bad {
+				worst, most = c, t
+			}
+			if c.open {
+				open++
+			}
+		}
+		calls = calls[n:]
+		enough := sum.bad >= math.Max(2, f.sum.bad/2) || sum.bad >= 3 && sum.ratio() >= grossRatio || open == n
+		if enough && shared(worst, from, f.test) {
+			return worst.endpoint.key, true
 		}
 	}
 	return sample.Key{}, false

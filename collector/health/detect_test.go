@@ -12,7 +12,7 @@ import (
 // TestFalseAlarms checks the promise of sequential: with a stated mean of A attempts between false alarms, failures that
 // come exactly at the tolerated ratio (the worst case) alarm at most once in A attempts, however often one looks.
 func TestFalseAlarms(t *testing.T) {
-	const p, perSlot, mean, runs = 0.005, 10, 20_000.0, 300
+	const p, perSlot, mean, runs = 0.005, 10, 20_000.0, 50
 	rng := rand.New(rand.NewPCG(1, 2))
 	h := math.Log(float64(len(alternatives)) * mean)
 	var attempts, alarms float64
@@ -107,7 +107,7 @@ func TestDetectionDelay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const worlds = 40
+			const worlds = 20
 			var delays []float64
 			for seed := range uint64(worlds) {
 				delays = append(delays, delayOf(seed, c.rate, c.learn).Seconds())

@@ -123,7 +123,7 @@ func (e *Engine) Tick(now time.Time) []sample.Verdict {
 		if newSecond {
 			setLatencyLimits(service, slotOf(now))
 			for _, ep := range service {
-				ep.setInfluence(max(slotOf(now)-slotCount+1, ep.judgeFrom))
+				ep.setInfluence(now, max(slotOf(now)-slotCount+1, ep.judgeFrom))
 			}
 		}
 		e.judge(service)
@@ -184,7 +184,7 @@ func (e *Engine) Verdicts() []sample.Verdict {
 				continue
 			}
 			v := e.verdict(ep)
-			if ep.state == sample.Healthy && v.Reason == "" {
+			if ep.state == sample.Healthy && ep.test == "" {
 				v.Evidence = e.routine(ep)
 				v.Reason = routineReason(v)
 			}

@@ -18,15 +18,35 @@ func (e *Engine) evidenceOf(ep *endpoint, f *finding, a attribution) sample.Evid
 	return sample.Evidence{
 		Attempts: uint64(f.sum.n), Failures: uint64(f.sum.bad), ErrorRatio: f.sum.ratio(), BaselineErrorRatio: f.base,
 		P99: p99, RestP99: ep.restP99, Window: lengthOf(now - f.from + 1),
-		Reporters: slices.Clone(a.failing), Witnesses: slices.Clone(a.witnesses), RequestIDs: requestIDs(f), Test: f.test,
+		Reporters: slices.Clone(a.failing), Witnesses: slices.Clone(a.witnesses), RequestIDs: e.requestIDs(f), Test: f.test,
 	}
 }
 
-// requestIDs are examples, one of each caller first.
-func requestIDs(f *finding) []string {
-	var ids []string
+// requestIDs are examples, one of each caller first. A TCP route knows no request IDs; then it is requests at the
+// callers' own services that failed meanwhile.
+func (e *Engine) requestIDs(f *finding) []string {
+	if ids := examples(f.views); len(ids) > 0 {
+		return ids
+	}
+	var above []view
+	for _, v := range f.views {
+		service, instance, _ := strings.Cut(v.reporter.name, "/")
+		caller := e.endpoints[sample.Key{Service: service, Instance: instance}]
+		if caller == nil || v.bad == 0 {
+			continue
+		}
+		for _, c := range caller.callers {
+			if t := c.ring.since(f.from).dependency(f.test); t.bad > 0 {
+				above = append(above, view{c, t})
+			}
+		}
+	}
+	return examples(above)
+}
+
+func examples(views []view) (ids []string) {
 	for i := range 4 {
-		for _, v := range f.views {
+		for _, v := range views {
 			if v.bad > 0 && i < len(v.failed) && len(ids) < maxRequestIDs && !slices.Contains(ids, v.failed[i]) {
 				ids = append(ids, v.failed[i])
 			}

@@ -126,8 +126,12 @@ func (e *Engine) silent(ep *endpoint) bool {
 }
 
 func (e *Engine) threshold(service []*endpoint, ep *endpoint, from int64) float64 {
-	window := lengthOf(slotOf(e.now) - from + 1).Seconds()
-	return threshold(e.cfg.BetweenFalseAlarms, len(service), float64(ep.total.since(from).attempts())/window)
+	rate := 0.0 // the higher of the whole window's and the last seconds', when traffic has just begun
+	for _, from := range []int64{from, max(from, slotOf(e.now)-slotsIn(5*time.Second))} {
+		window := lengthOf(slotOf(e.now) - from + 1).Seconds()
+		rate = max(rate, float64(ep.total.since(from).attempts())/window)
+	}
+	return threshold(e.cfg.BetweenFalseAlarms, len(service), rate)
 }
 
 // over reports that a fault has ended: the newest attempts deny the ratio of the whole, a hundred to one.
@@ -171,12 +175,14 @@ func (c counts) tally(test string) tally {
 const minVoice = 50
 
 // setInfluence bounds each caller, once a second: it counts for no more than twice the others together. Its counts
-// shrink in proportion, so its bet L becomes L^w with w ≤ 1, which is still a fair one.
-func (ep *endpoint) setInfluence(from int64) {
+// shrink in proportion, so its bet L becomes L^w with w ≤ 1, which is still a fair one. A caller that fell silent has
+// no open breaker any more.
+func (ep *endpoint) setInfluence(now time.Time, from int64) {
 	ep.capped = false
 	all := float64(ep.total.since(from).attempts())
 	for _, c := range ep.callers {
 		c.weight = 1
+		c.open = c.open && now.Sub(c.read) <= maxAge
 		own := float64(c.ring.since(from).attempts())
 		if most := max(minVoice, 2*(all-own)); own > most && own < all {
 			c.weight, ep.capped = most/own, true

@@ -137,7 +137,7 @@ func (e *Engine) observe(r *reporter, s sample.Sample, continuous bool) {
 	if d == (counts{}) {
 		return
 	}
-	if d.failed > 0 {
+	if d.failed+d.downstream > 0 {
 		c.failed = s.FailedIDs
 	}
 	c.ring.add(slot, d)

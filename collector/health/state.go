@@ -100,7 +100,9 @@ func (e *Engine) apply(ep *endpoint, o outcome) {
 		e.change(ep, o)
 		return
 	}
-	ep.good = mark{e.now, ep.seen}
+	if ep.state == sample.Healthy || ep.seen.tally(ep.good.seen, o.test).bad > 0 {
+		ep.good = mark{e.now, ep.seen}
+	}
 	same := ep.state == o.state && ep.weight == o.weight && ep.test == o.test
 	if same || ep.state == o.state && o.weight >= ep.weight && e.now.Sub(ep.appliedAt) < steady {
 		return
@@ -118,8 +120,8 @@ func (ep *endpoint) noted(now time.Time, o outcome) {
 
 // clearNote removes the remark on a healthy endpoint when its cause has been gone for a while.
 func (e *Engine) clearNote(ep *endpoint) {
-	if ep.state == sample.Healthy && ep.reason != "" && e.now.Sub(latest(ep.appliedAt, ep.good.at)) >= noteFor {
-		e.change(ep, outcome{state: sample.Healthy, weight: fullWeight})
+	if ep.state == sample.Healthy && ep.test != "" && e.now.Sub(latest(ep.appliedAt, ep.good.at)) >= noteFor {
+		e.change(ep, outcome{state: sample.Healthy, weight: fullWeight, reason: fmt.Sprintf("nothing is held against %s any more.", ep.key)})
 	}
 	if ep.relapses > 0 && ep.state == sample.Healthy && e.now.Sub(ep.changedAt) >= settledDown {
 		ep.relapses = 0
@@ -140,7 +142,7 @@ func (e *Engine) eject(ep *endpoint, o outcome) {
 		return
 	}
 	ep.bad = o.evidence.ErrorRatio
-	ep.step = notReturning
+	ep.step, ep.stepAt = notReturning, mark{e.now, ep.seen}
 	ep.retryAt = e.now.Add(e.backoff(ep))
 	e.change(ep, o)
 }
@@ -174,9 +176,12 @@ func (e *Engine) wait(service []*endpoint, ep *endpoint) {
 
 func (e *Engine) probe(service []*endpoint, ep *endpoint) {
 	weight := probeWeight(service, slotOf(e.now))
+	reason := fmt.Sprintf("%s is probed with %d %% of its traffic, %s after it was ejected.", ep.key, weight, short(e.now.Sub(ep.changedAt)))
+	if e.cfg.trust(ep.key.Service) == TrustObserve {
+		reason += fmt.Sprintf(" An ejection in earnest would have spared %.0f failed attempts.", ep.seen.tally(ep.stepAt.seen, ep.evidence.Test).bad)
+	}
 	ep.step, ep.stepAt, ep.rejoined = probeStep, mark{e.now, ep.seen}, false
-	e.change(ep, outcome{sample.Probing, weight, ep.evidence.Test, fmt.Sprintf(
-		"%s is probed with %d %% of its traffic, %s after it was ejected.", ep.key, weight, short(e.now.Sub(ep.changedAt))), ep.evidence})
+	e.change(ep, outcome{sample.Probing, weight, ep.evidence.Test, reason, ep.evidence})
 }
 
 // probeWeight aims at two attempts a second, so that a probe ends soon and costs little.
@@ -245,6 +250,7 @@ func (e *Engine) relapse(ep *endpoint, t tally) {
 	}
 	ep.step = notReturning
 	ep.relapses++
+	ep.stepAt.seen = ep.seen
 	wait := e.backoff(ep)
 	ep.retryAt = e.now.Add(wait)
 	ev := ep.evidence
@@ -288,7 +294,11 @@ func (e *Engine) improved(service []*endpoint, ep *endpoint) bool {
 		ep.good = mark{e.now, ep.seen}
 		return false
 	}
-	return nats <= -sure && t.n >= 3 && e.now.Sub(ep.good.at) >= steady
+	dwell := e.now.Sub(ep.good.at)
+	if ep.weight == fullWeight && nats <= -2 && dwell >= 3*steady {
+		return true // few connections are made to a database; saying so early moves no traffic
+	}
+	return nats <= -sure && t.n >= 3 && dwell >= steady
 }
 
 // relax starts a degraded endpoint's way back at the first step above its weight.

@@ -287,6 +287,9 @@ func matches(pattern, name string) bool {
 }
 
 func (p *proxy) count(w *world, k sample.Key, outcome sample.Outcome, latency time.Duration, id string) {
+	if w.plain[k] && k.Service == "mysql" {
+		id = "" // a TCP route
+	}
 	s := p.sample(k, false)
 	count(s, outcome, latency, id)
 	switch outcome {
@@ -304,7 +307,7 @@ func count(s *sample.Sample, outcome sample.Outcome, latency time.Duration, id s
 	if outcome == sample.OK || outcome == sample.Error {
 		s.Latency.Add(latency)
 	}
-	if outcome != sample.OK {
+	if outcome != sample.OK && id != "" {
 		s.FailedIDs = append([]string{id}, s.FailedIDs[:min(len(s.FailedIDs), 3)]...)
 	}
 }

@@ -19,11 +19,13 @@ type Counter struct {
 	retries  Counts
 	latency  [sketchBuckets]uint64
 	failed   [failedIDs]string
-	failures int // all so far; the next ID goes to failures % failedIDs
+	failures int    // all so far; the next ID goes to failures % failedIDs
+	passedOn string // the newest that failed further down: an example of what a dependency's fault does
 }
 
 // Observe counts one attempt; attempt is 0 for the first try of a request. latency is the time to the response; 0 when
-// there was none. requestID is kept for a first attempt that failed by the endpoint's own fault.
+// there was none. requestID is kept for a first attempt that failed by the endpoint's own fault, and the newest of those that
+// failed further down.
 func (c *Counter) Observe(attempt int, o Outcome, latency time.Duration, requestID string) {
 	o = min(o, outcomes-1)
 	bucket := min(max(BucketOf(latency), 0), sketchBuckets-1)
@@ -40,6 +42,8 @@ func (c *Counter) Observe(attempt int, o Outcome, latency time.Duration, request
 	if requestID != "" && (o == Error || o == Timeout || o == ConnectFailure) {
 		c.failed[c.failures%failedIDs] = requestID
 		c.failures++
+	} else if requestID != "" && o == Downstream {
+		c.passedOn = requestID
 	}
 }
 
@@ -55,6 +59,9 @@ func (c *Counter) Read() Sample {
 	}
 	for i := range min(c.failures, failedIDs) {
 		s.FailedIDs = append(s.FailedIDs, c.failed[(c.failures-1-i)%failedIDs])
+	}
+	if c.passedOn != "" && len(s.FailedIDs) < failedIDs {
+		s.FailedIDs = append(s.FailedIDs, c.passedOn)
 	}
 	return s
 }
