@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -105,22 +106,30 @@ type companion struct {
 	client                 *http.Client // the application's: by way of the sidecar
 }
 
-// sidecar starts one beside app and waits until it serves.
+// sidecar starts one beside app, or beside a TCP echo when app is nil, and waits until it serves.
 func (w *town) sidecar(instance string, app http.HandlerFunc, more string) *companion {
 	w.t.Helper()
 	service, _, _ := strings.Cut(instance, "-")
+	protocol := "http"
+	if app == nil {
+		protocol = "tcp"
+	}
 	socket := filepath.Join(w.dir, instance+".sock")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: app}}
-	server.Start()
-	w.t.Cleanup(server.Close)
+	if app != nil {
+		server := &httptest.Server{Listener: l, Config: &http.Server{Handler: app}}
+		server.Start()
+		w.t.Cleanup(server.Close)
+	} else {
+		w.serveEcho(l)
+	}
 	s := &companion{town: w, inbound: freePort(w.t), outbound: freePort(w.t), ops: freePort(w.t), path: filepath.Join(w.dir, instance+".yaml")}
 	s.yaml = fmt.Sprintf("service: %s\ninstance: %s\nops: %s\ncontrol: %s\nidentity: {socket: %s/id.sock}\n"+
-		"inbound: {listen: %s, app: 'unix://%s'}\noutbound: {listen: %s, response_timeout: 2s}\n%s",
-		service, instance, s.ops, w.control, w.dir, s.inbound, socket, s.outbound, more)
+		"inbound: {listen: %s, app: 'unix://%s', protocol: %s}\noutbound: {listen: %s, response_timeout: 2s}\n%s",
+		service, instance, s.ops, w.control, w.dir, s.inbound, socket, protocol, s.outbound, more)
 	s.process = w.start(instance, s.yaml)
 	proxy, err := url.Parse("http://" + s.outbound)
 	if err != nil {
@@ -224,13 +233,15 @@ func TestARequestThroughTheMesh(t *testing.T) {
 		atOrders = r.Header.Clone()
 		var keep []string
 		for _, name := range strings.Split(r.Header.Get("Keep"), ",") {
-			keep = append(keep, name, r.Header.Get(name))
+			if name != "" {
+				keep = append(keep, name, r.Header.Get(name))
+			}
 		}
 		code, _, _ := orders.get("http://payment/charge", keep...)
 		rw.Header().Set("X-Weft-Cause", "an application's own word")
 		rw.WriteHeader(code)
 	}, "")
-	cart := w.sidecar("cart-1", answering("cart"), "outbound: {listen: '', services: [orders]}\n"[:0])
+	cart := w.sidecar("cart-1", answering("cart"), "")
 	cart.get("http://orders/")
 	cart.knows("orders", 1)
 	w.eventually("orders knows payment", func() bool { code, _, _ := orders.get("http://payment/"); return code == 200 })
@@ -421,5 +432,112 @@ func TestCheck(t *testing.T) {
 		if (want == "") != (err == nil) || !strings.Contains(string(out), want) {
 			t.Errorf("%s\nerror %v, output %s; want %q", yaml, err, out, want)
 		}
+	}
+}
+
+// serveEcho sends back what it gets, on every connection.
+func (w *town) serveEcho(l net.Listener) {
+	var open sync.WaitGroup
+	open.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			open.Go(func() {
+				defer conn.Close()
+				_, _ = io.Copy(conn, conn)
+			})
+		}
+	})
+	w.t.Cleanup(func() { l.Close(); open.Wait() })
+}
+
+func TestATCPServiceInTheMesh(t *testing.T) {
+	w := newTown(t, "")
+	queue, front := w.sidecar("queue-1", nil, ""), freePort(t)
+	cart := w.sidecar("cart-1", answering("cart"), "tcp_routes: [{listen: '"+front+"', service: queue}]\n")
+	cart.knows("queue", 1)
+	conn, err := net.Dial("tcp", front)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprint(conn, "hello")
+	_ = conn.(*net.TCPConn).CloseWrite()
+	if raw, err := io.ReadAll(conn); string(raw) != "hello" || err != nil {
+		t.Fatalf("%q %v", raw, err)
+	}
+	plain, err := net.Dial("tcp", queue.inbound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	_ = plain.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprint(plain, "hello, without an identity")
+	if raw, _ := io.ReadAll(plain); strings.Contains(string(raw), "hello") {
+		t.Fatalf("%q without an identity", raw)
+	}
+}
+
+func TestAWebSocketThroughTheMesh(t *testing.T) {
+	w := newTown(t, "")
+	w.sidecar("chat-1", func(rw http.ResponseWriter, _ *http.Request) {
+		conn, both, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(both, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		both.Flush()
+		_, _ = io.Copy(conn, both)
+	}, "")
+	cart := w.sidecar("cart-1", answering("cart"), "")
+	cart.get("http://chat/")
+	cart.knows("chat", 1)
+	conn, err := net.Dial("tcp", cart.outbound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: chat\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	in := bufio.NewReader(conn)
+	res, err := http.ReadResponse(in, nil)
+	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%v %v", res, err)
+	}
+	fmt.Fprint(conn, "frame\n")
+	if line, err := in.ReadString('\n'); line != "frame\n" {
+		t.Fatalf("%q %v", line, err)
+	}
+}
+
+// When the last in a row hangs, each caller gives up in time to say so, and the blame stays with the one that hangs.
+func TestWhoHangsIsBlamed(t *testing.T) {
+	hung := make(chan struct{})
+	w := newTown(t, "")
+	w.sidecar("payment-1", func(http.ResponseWriter, *http.Request) { <-hung }, "")
+	var orders *companion
+	orders = w.sidecar("orders-1", func(rw http.ResponseWriter, r *http.Request) {
+		code, _, _ := orders.get("http://payment/", "Traceparent", r.Header.Get("Traceparent"))
+		rw.WriteHeader(max(code, 500))
+	}, "")
+	t.Cleanup(func() { close(hung) })
+	cart := w.sidecar("cart-1", answering("cart"), "")
+	cart.get("http://orders/")
+	cart.knows("orders", 1)
+	orders.knows("payment", 1)
+	code, _, _ := cart.get("http://orders/", "Traceparent", "00-"+trace+"-b7ad6b7169203331-01")
+	if code < 500 {
+		t.Fatal(code)
+	}
+	if seen := orders.metrics(); !strings.Contains(seen, `weft_outcome="timeout"`) {
+		t.Error("orders has not counted a timeout of payment")
+	}
+	if seen := cart.metrics(); strings.Contains(seen, `weft_outcome="timeout"`) || !strings.Contains(seen, `weft_outcome="downstream"`) {
+		t.Errorf("cart blames orders:\n%s", seen)
 	}
 }
