@@ -32,10 +32,11 @@ func (l *Log) Run(ctx context.Context) error {
 // Maintain does once what Run does again and again.
 func (l *Log) Maintain() error {
 	now := l.cfg.Now()
-	parts := l.snapshot()
-	if _, s := parts[len(parts)-1].get(); s.records > 0 && now.Sub(time.Unix(0, s.first)) > sealAfter {
-		if err := l.wal.Rotate(); err != nil {
-			return err
+	if parts := l.snapshot(); len(parts) > 0 {
+		if _, s := parts[len(parts)-1].get(); s.records > 0 && now.Sub(time.Unix(0, s.first)) > sealAfter {
+			if err := l.wal.Rotate(); err != nil {
+				return err
+			}
 		}
 	}
 	return errors.Join(l.seal(), l.retain(now))

@@ -102,7 +102,7 @@ func (s *Store) TracesOf(ctx context.Context, id string) ([]signal.TraceID, erro
 	collect := func(key segment.Key, enough int, match func(ptrace.Span) bool) error {
 		return s.Each(ctx, key, s.Decoded(func(batch ptrace.Traces) error {
 			eachSpan(batch, func(span ptrace.Span) {
-				if trace := signal.TraceID(span.TraceID()); !seen[trace] && len(out) < enough && match(span) {
+				if trace := signal.TraceID(span.TraceID()); !trace.IsZero() && !seen[trace] && len(out) < enough && match(span) {
 					seen[trace] = true
 					out = append(out, trace)
 				}

@@ -1,0 +1,195 @@
+package tracestore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"weft/collector/signal"
+	"weft/collector/store/segment"
+	"weft/collector/store/storetest"
+	"weft/collector/store/tracestore"
+	"weft/internal/semconv"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var ctx = context.Background()
+
+func open(t rapid.TB, cfg segment.Config) *tracestore.Store {
+	t.Helper()
+	s, err := tracestore.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	root := t.TempDir()
+	storetest.TestTraces(t, func(tb rapid.TB) storetest.Subject[storetest.Traces] {
+		dir, err := os.MkdirTemp(root, "store")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		cfg := segment.Config{Dir: dir, FileBytes: 600}
+		s := open(tb, cfg)
+		return storetest.Subject[storetest.Traces]{Store: s, Close: func() { s.Close() }, Disturb: func(tb rapid.TB) storetest.Traces {
+			if err := errors.Join(s.Maintain(), s.Check(ctx), s.Close()); err != nil {
+				tb.Fatal(err)
+			}
+			s = open(tb, cfg)
+			return s
+		}}
+	})
+}
+
+func TestTruncatedAnswer(t *testing.T) {
+	s := open(t, segment.Config{Dir: t.TempDir()})
+	defer s.Close()
+	const spans = 20_000
+	for b := range 6 {
+		batch := ptrace.NewTraces()
+		list := batch.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans()
+		for i := range spans {
+			span := list.AppendEmpty()
+			span.SetTraceID(pcommon.TraceID{1})
+			span.SetSpanID(pcommon.SpanID{byte(b), byte(i), byte(i >> 8), 1})
+		}
+		if err := s.Append(ctx, batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := s.ByTrace(ctx, signal.TraceID{1})
+	if !errors.Is(err, segment.ErrTruncated) || len(got) < segment.MaxItems {
+		t.Fatalf("%d spans, %v", len(got), err)
+	}
+}
+
+func TestReplayStopsAndFilters(t *testing.T) {
+	s := open(t, segment.Config{Dir: t.TempDir()})
+	defer s.Close()
+	if err := s.Append(ctx, storetest.Batch(storetest.Span(1, 1))); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now()
+	if err := s.Append(ctx, storetest.Batch(storetest.Span(1, 2))); err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	err := s.Replay(ctx, later, func(received time.Time, spans []signal.Span) error {
+		if received.Before(later) {
+			t.Errorf("received %v, asked since %v", received, later)
+		}
+		got = append(got, spans[0].SpanID[0])
+		return nil
+	})
+	if err != nil || fmt.Sprint(got) != "[2]" {
+		t.Fatalf("%v, %v", got, err)
+	}
+	stop := errors.New("enough")
+	if err := s.Replay(ctx, time.Time{}, func(time.Time, []signal.Span) error { return stop }); !errors.Is(err, stop) {
+		t.Fatalf("error of the callback: %v", err)
+	}
+}
+
+// shopBatch is 100 spans as a service sends them: 480 bytes and 10 attributes each, of some 30 traces.
+func shopBatch(r *rand.Rand, traces []pcommon.TraceID) ptrace.Traces {
+	batch := ptrace.NewTraces()
+	rs := batch.ResourceSpans().AppendEmpty()
+	rs.Resource().Attributes().PutStr(semconv.ServiceName, "orders")
+	rs.Resource().Attributes().PutStr(semconv.ServiceInstanceID, "orders-1")
+	list := rs.ScopeSpans().AppendEmpty().Spans()
+	list.EnsureCapacity(100)
+	for range 100 {
+		span := list.AppendEmpty()
+		span.SetTraceID(traces[r.IntN(len(traces))])
+		var id pcommon.SpanID
+		for i := range id {
+			id[i] = byte(r.Uint32())
+		}
+		span.SetSpanID(id)
+		span.SetName("POST /orders")
+		span.SetKind(ptrace.SpanKindServer)
+		attrs := span.Attributes()
+		attrs.PutStr(semconv.HTTPRequestMethod, "POST")
+		attrs.PutInt(semconv.HTTPResponseStatusCode, 200)
+		attrs.PutStr(semconv.HTTPRoute, "/orders")
+		attrs.PutStr(semconv.URLPath, "/orders")
+		attrs.PutStr(semconv.ServerAddress, "orders.shop.example")
+		attrs.PutStr(semconv.ClientAddress, "10.0.0.7")
+		attrs.PutStr(semconv.UserAgent, "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36")
+		attrs.PutStr(semconv.RequestIDAttribute, signal.TraceID(span.TraceID()).String())
+		attrs.PutStr("customer.tier", "gold")
+		attrs.PutStr("deployment.note", "a text of middling length, as they are")
+	}
+	return batch
+}
+
+func randomTraces(r *rand.Rand, n int) []pcommon.TraceID {
+	out := make([]pcommon.TraceID, n)
+	for i := range out {
+		for j := range out[i] {
+			out[i][j] = byte(r.Uint32())
+		}
+	}
+	return out
+}
+
+func BenchmarkAppend100Spans(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	s := open(b, segment.Config{Dir: b.TempDir(), Retention: segment.Retention{Bytes: 512 << 20}})
+	defer s.Close()
+	batches := make([]ptrace.Traces, 64)
+	for i := range batches {
+		batches[i] = shopBatch(r, randomTraces(r, 30))
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if err := s.Append(ctx, batches[i%len(batches)]); err != nil {
+			b.Fatal(err)
+		}
+		if i%5000 == 0 {
+			if err := s.Maintain(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+// BenchmarkByTrace looks up traces of 8 spans in 3 batches, over sealed and active files.
+func BenchmarkByTrace(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	s := open(b, segment.Config{Dir: b.TempDir(), FileBytes: 16 << 20})
+	defer s.Close()
+	var known []pcommon.TraceID
+	for range 700 {
+		traces := randomTraces(r, 38)
+		known = append(known, traces...)
+		for range 3 {
+			if err := s.Append(ctx, shopBatch(r, traces)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := s.Maintain(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if _, err := s.ByTrace(ctx, signal.TraceID(known[i*7919%len(known)])); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
