@@ -212,11 +212,14 @@ func weight(w any) string {
 	return clean(fmt.Sprint(w))
 }
 
-// bar is the span's place in time.
+// bar is the span's place in time. Times come from elsewhere and may be anything, so each is clamped.
 func (c canvas) bar(s *span) string {
-	scale := float64(c.columns) / float64(max(1, c.end-c.begin))
-	from := min(int(float64(s.StartUnixNano-c.begin)*scale), c.columns-1)
-	length := min(max(1, int(float64(s.DurationNS)*scale+0.5)), c.columns-from)
+	scale := float64(c.columns) / max(1, float64(c.end)-float64(c.begin))
+	place := func(columns float64, least, most int) int {
+		return int(min(max(columns, float64(least)), float64(most)))
+	}
+	from := place((float64(s.StartUnixNano)-float64(c.begin))*scale, 0, c.columns-1)
+	length := place(float64(s.DurationNS)*scale+0.5, 1, c.columns-from)
 	return strings.Repeat("·", from) + strings.Repeat("█", length) + strings.Repeat("·", c.columns-from-length)
 }
 
