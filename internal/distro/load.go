@@ -33,26 +33,36 @@ func (d *distribution) read(files []string) ([]document, error) {
 	return documents, nil
 }
 
-// load decodes the documents and dry-runs the result: every component is made, none is started. Components may write to
-// their configuration, so each start loads anew.
+// load decodes the documents, dry-runs the result (every component is made, none is started), and decodes them again for
+// the start: some factories share one component among all signals by the address of its configuration, and would hand
+// out the one that the dry run made, without logs or metrics.
 func (d *distribution) load(ctx context.Context, documents []document) (*otelcol.Config, error) {
 	for _, doc := range documents {
 		if err := wellFormed(doc); err != nil {
 			return nil, err
 		}
 	}
+	trial, err := d.decode(ctx, documents)
+	if err == nil {
+		err = service.Validate(ctx, d.serviceSettings(trial), service.Config{Pipelines: trial.Service.Pipelines})
+	}
+	if err != nil {
+		return nil, explain(err, documents)
+	}
+	cfg, err := d.decode(ctx, documents)
+	return cfg, explain(err, documents)
+}
+
+func (d *distribution) decode(ctx context.Context, documents []document) (*otelcol.Config, error) {
 	provider, err := otelcol.NewConfigProvider(otelcol.ConfigProviderSettings{ResolverSettings: resolver(documents)})
 	if err != nil {
 		return nil, err
 	}
 	cfg, err := provider.Get(ctx, d.factories)
-	if err == nil {
-		err = confmap.Validate(cfg)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = service.Validate(ctx, d.serviceSettings(cfg), service.Config{Pipelines: cfg.Service.Pipelines})
-	}
-	return cfg, explain(err, documents)
+	return cfg, confmap.Validate(cfg)
 }
 
 func (d *distribution) serviceSettings(cfg *otelcol.Config) service.Settings {

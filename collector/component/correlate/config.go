@@ -16,12 +16,13 @@ type Config struct {
 	// Replay is how far back the stores are read at start, so that exchanges survive a restart.
 	Replay time.Duration `mapstructure:"replay"`
 	// FlushInterval is how often RED metrics and the service graph are written to the metric store.
-	FlushInterval    time.Duration `mapstructure:"flush_interval"`
-	correlate.Config `mapstructure:",squash"`
+	FlushInterval time.Duration `mapstructure:"flush_interval"`
+	// Limits bound the correlator's memory.
+	Limits correlate.Config `mapstructure:"limits"`
 }
 
 func defaultConfig() component.Config {
-	return &Config{Replay: 10 * time.Minute, FlushInterval: 2 * time.Second, Config: correlate.DefaultConfig()}
+	return &Config{Replay: 10 * time.Minute, FlushInterval: 2 * time.Second, Limits: correlate.DefaultConfig()}
 }
 
 // Validate joins all faults.
@@ -33,5 +34,5 @@ func (c *Config) Validate() error {
 	if c.FlushInterval <= 0 {
 		faults = append(faults, errors.New("flush_interval: must be positive"))
 	}
-	return errors.Join(append(faults, c.Config.Validate())...)
+	return errors.Join(faults...)
 }

@@ -75,7 +75,7 @@ func (e *Extension) Start(ctx context.Context, host component.Host) error {
 		return errors.New("extension correlate: no extension owns stores; add \"store\" to service.extensions")
 	}
 	var fresh bool
-	if e.correlator, fresh = e.keeper.get(e.cfg.Config); fresh {
+	if e.correlator, fresh = e.keeper.get(e.cfg.Limits); fresh {
 		if err := e.replay(ctx); err != nil {
 			e.keeper.forget()
 			return fmt.Errorf("extension correlate: replay: %w", err)

@@ -24,10 +24,7 @@ func NewFactory() connector.Factory {
 }
 
 func traces(_ context.Context, set connector.Settings, cfg component.Config, next consumer.Traces) (connector.Traces, error) {
-	s, err := newStep("traces", set, cfg.(*Config), ptrace.Traces.SpanCount, next.ConsumeTraces)
-	s.append = func(ctx context.Context, set *store.Set, batch ptrace.Traces) error {
-		return set.Traces.Append(ctx, batch)
-	}
+	s, err := newStep(kind[ptrace.Traces]{"traces", ptrace.Traces.SpanCount, appendTraces}, set, cfg.(*Config), next.ConsumeTraces)
 	return struct {
 		*step[ptrace.Traces]
 		consumer.ConsumeTracesFunc
@@ -35,8 +32,7 @@ func traces(_ context.Context, set connector.Settings, cfg component.Config, nex
 }
 
 func logs(_ context.Context, set connector.Settings, cfg component.Config, next consumer.Logs) (connector.Logs, error) {
-	s, err := newStep("logs", set, cfg.(*Config), plog.Logs.LogRecordCount, next.ConsumeLogs)
-	s.append = func(ctx context.Context, set *store.Set, batch plog.Logs) error { return set.Logs.Append(ctx, batch) }
+	s, err := newStep(kind[plog.Logs]{"logs", plog.Logs.LogRecordCount, appendLogs}, set, cfg.(*Config), next.ConsumeLogs)
 	return struct {
 		*step[plog.Logs]
 		consumer.ConsumeLogsFunc
@@ -44,12 +40,21 @@ func logs(_ context.Context, set connector.Settings, cfg component.Config, next 
 }
 
 func metrics(_ context.Context, set connector.Settings, cfg component.Config, next consumer.Metrics) (connector.Metrics, error) {
-	s, err := newStep("metrics", set, cfg.(*Config), pmetric.Metrics.DataPointCount, next.ConsumeMetrics)
-	s.append = func(ctx context.Context, set *store.Set, batch pmetric.Metrics) error {
-		return set.Metrics.Append(ctx, batch)
-	}
+	s, err := newStep(kind[pmetric.Metrics]{"metrics", pmetric.Metrics.DataPointCount, appendMetrics}, set, cfg.(*Config), next.ConsumeMetrics)
 	return struct {
 		*step[pmetric.Metrics]
 		consumer.ConsumeMetricsFunc
 	}{s, s.consume}, err
+}
+
+func appendTraces(ctx context.Context, set *store.Set, batch ptrace.Traces) error {
+	return set.Traces.Append(ctx, batch)
+}
+
+func appendLogs(ctx context.Context, set *store.Set, batch plog.Logs) error {
+	return set.Logs.Append(ctx, batch)
+}
+
+func appendMetrics(ctx context.Context, set *store.Set, batch pmetric.Metrics) error {
+	return set.Metrics.Append(ctx, batch)
 }

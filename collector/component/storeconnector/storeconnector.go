@@ -25,15 +25,25 @@ import (
 // stores is the extension that owns them.
 type stores interface{ Stores() *store.Set }
 
-// step is one signal's way through the connector.
-type step[T ptrace.Traces | plog.Logs | pmetric.Metrics] struct {
+// batch is one signal's data.
+type batch interface {
+	ptrace.Traces | plog.Logs | pmetric.Metrics
+}
+
+// kind is what tells the signals apart.
+type kind[T batch] struct {
 	signal string
-	pause  time.Duration
-	log    *zap.Logger
-	count  func(T) int
+	count  func(T) int // items
 	append func(context.Context, *store.Set, T) error
-	next   func(context.Context, T) error
-	set    *store.Set
+}
+
+// step is one signal's way through the connector.
+type step[T batch] struct {
+	kind[T]
+	pause time.Duration
+	log   *zap.Logger
+	next  func(context.Context, T) error
+	set   *store.Set
 
 	// The ledger of this hop: accepted = stored + refused.
 	accepted, stored, refused metric.Int64Counter
@@ -42,9 +52,9 @@ type step[T ptrace.Traces | plog.Logs | pmetric.Metrics] struct {
 
 var tooLarge = metric.WithAttributes(attribute.String("reason", "too_large"))
 
-func newStep[T ptrace.Traces | plog.Logs | pmetric.Metrics](signal string, set connector.Settings, cfg *Config, count func(T) int, next func(context.Context, T) error) (*step[T], error) {
-	s := &step[T]{signal: signal, pause: cfg.RetryAfter, log: set.Logger, count: count, next: next}
-	s.label = metric.WithAttributeSet(attribute.NewSet(attribute.String("signal", signal)))
+func newStep[T batch](k kind[T], set connector.Settings, cfg *Config, next func(context.Context, T) error) (*step[T], error) {
+	s := &step[T]{kind: k, pause: cfg.RetryAfter, log: set.Logger, next: next}
+	s.label = metric.WithAttributeSet(attribute.NewSet(attribute.String("signal", k.signal)))
 	meter := set.MeterProvider.Meter("weft/storeconnector")
 	var errs [3]error
 	s.accepted, errs[0] = meter.Int64Counter("weft_store_accepted_items", metric.WithDescription("Spans, log records and data points that came to be stored."))

@@ -7,12 +7,13 @@ import (
 )
 
 // Config is extensions.store in the YAML.
-type Config struct {
-	store.Config `mapstructure:",squash"`
-}
+type Config store.Config
+
+// Validate joins all faults.
+func (c *Config) Validate() error { return store.Config(*c).Validate() }
 
 func defaultConfig() component.Config {
-	cfg := store.DefaultConfig()
+	cfg := Config(store.DefaultConfig())
 	cfg.Dir = "data/collector/store"
-	return &Config{cfg}
+	return &cfg
 }

@@ -99,7 +99,7 @@ func (e *Extension) Stores() *store.Set { return e.stores }
 
 // Start opens the stores or takes over those that are open.
 func (e *Extension) Start(_ context.Context, host component.Host) (err error) {
-	e.stores, err = e.keeper.open(e.cfg.Config, func(err error) {
+	e.stores, err = e.keeper.open(store.Config(*e.cfg), func(err error) {
 		componentstatus.ReportStatus(host, componentstatus.NewFatalErrorEvent(fmt.Errorf("stores stopped: %w", err)))
 	})
 	if err != nil {

@@ -1,0 +1,180 @@
+package correlate
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/exporter/exportertest"
+	"go.opentelemetry.io/collector/extension/extensiontest"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"weft/collector/store"
+)
+
+// world is a collector with stores, without pipelines.
+type world struct {
+	stores     *store.Set
+	extensions map[component.ID]component.Component
+}
+
+func (w *world) GetExtensions() map[component.ID]component.Component { return w.extensions }
+
+type owner struct {
+	component.StartFunc
+	component.ShutdownFunc
+	set *store.Set
+}
+
+func (o owner) Stores() *store.Set { return o.set }
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	cfg := store.DefaultConfig()
+	cfg.Dir = t.TempDir()
+	set, err := store.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = set.Close() })
+	return &world{set, map[component.ID]component.Component{component.MustNewID("store"): owner{set: set}}}
+}
+
+func (w *world) start(t *testing.T, k *Keeper) *Extension {
+	t.Helper()
+	cfg := defaultConfig().(*Config)
+	cfg.FlushInterval = 10 * time.Millisecond
+	ext, err := k.ExtensionFactory().Create(t.Context(), extensiontest.NewNopSettings(component.MustNewType(componentType)), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ext.Start(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ext.Shutdown(context.Background()) })
+	w.extensions[component.MustNewID(componentType)] = ext
+	return ext.(*Extension)
+}
+
+func request(id byte) ptrace.Traces {
+	traces := ptrace.NewTraces()
+	rs := traces.ResourceSpans().AppendEmpty()
+	rs.Resource().Attributes().PutStr("service.name", "shop")
+	span := rs.ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+	span.SetTraceID(pcommon.TraceID{id})
+	span.SetSpanID(pcommon.SpanID{id})
+	span.SetKind(ptrace.SpanKindServer)
+	span.SetName("GET /")
+	span.SetStartTimestamp(pcommon.NewTimestampFromTime(time.Now()))
+	span.SetEndTimestamp(pcommon.NewTimestampFromTime(time.Now()))
+	return traces
+}
+
+func (w *world) calls(t *testing.T) float64 {
+	t.Helper()
+	engine := promql.NewEngine(promql.EngineOpts{Logger: slog.New(slog.DiscardHandler), MaxSamples: 1000, Timeout: time.Second})
+	defer func() { _ = engine.Close() }()
+	query, err := engine.NewInstantQuery(t.Context(), w.stores.Metrics.Storage(), nil, `sum(traces_spanmetrics_calls_total)`, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := query.Exec(t.Context())
+	vector, err := result.Vector()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(vector) == 0 {
+		return 0
+	}
+	return vector[0].F
+}
+
+func TestExchangesSurviveARestartAndCountOnce(t *testing.T) {
+	w := newWorld(t)
+	if err := w.stores.Traces.Append(t.Context(), request(1)); err != nil {
+		t.Fatal(err)
+	}
+	k := NewKeeper()
+	ext := w.start(t, k)
+	if n := len(ext.Correlator().Find(pcommon.TraceID{1}.String())); n != 1 {
+		t.Fatalf("%d exchanges after replay", n)
+	}
+	traces, err := ExporterFactory().CreateTraces(t.Context(), exportertest.NewNopSettings(component.MustNewType(componentType)), &struct{}{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := traces.Start(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	for _, batch := range []ptrace.Traces{request(1), request(2)} { // the first is a re-send of what was stored
+		if err := traces.ConsumeTraces(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for w.calls(t) != 1 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%v calls counted, want 1: the replayed one was counted before the restart", w.calls(t))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := ext.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// A reload hands the same correlator on.
+	if again := w.start(t, k); again.Correlator() != ext.Correlator() || len(again.Correlator().Find(pcommon.TraceID{2}.String())) != 1 {
+		t.Error("the reload forgot")
+	}
+}
+
+func TestFeedTakesEverySignal(t *testing.T) {
+	w := newWorld(t)
+	settings := exportertest.NewNopSettings(component.MustNewType(componentType))
+	logs, err := ExporterFactory().CreateLogs(t.Context(), settings, &struct{}{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := logs.Start(t.Context(), componenttest.NewNopHost()); err == nil {
+		t.Error("started without a correlator")
+	}
+	ext := w.start(t, NewKeeper())
+	if err := logs.Start(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	batch := plog.NewLogs()
+	record := batch.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
+	record.SetTraceID(pcommon.TraceID{7})
+	if err := logs.ConsumeLogs(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	if n := ext.Correlator().Stats().Logs; n != 1 {
+		t.Errorf("%d logs taken", n)
+	}
+	metrics, err := ExporterFactory().CreateMetrics(t.Context(), settings, &struct{}{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := metrics.ConsumeMetrics(t.Context(), pmetric.NewMetrics()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStartNeedsStores(t *testing.T) {
+	ext, err := NewKeeper().ExtensionFactory().Create(t.Context(), extensiontest.NewNopSettings(component.MustNewType(componentType)), defaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ext.Start(t.Context(), componenttest.NewNopHost()); err == nil {
+		t.Error("started without stores")
+	}
+	if err := ext.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
