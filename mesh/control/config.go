@@ -36,7 +36,7 @@ type Config struct {
 	Collectors []string `yaml:"collectors"`
 	// SVIDTTL is the life of a certificate; it is renewed at half of it.
 	SVIDTTL time.Duration `yaml:"svid_ttl"`
-	// LeaseTTL: an endpoint leaves half of it after its sidecar's stream broke, and twice of it after the last heartbeat.
+	// LeaseTTL: an endpoint leaves ¾ of it after its sidecar's stream broke, or twice of it after the last heartbeat.
 	LeaseTTL time.Duration `yaml:"lease_ttl"`
 	// RestartGrace is how long a restarted control keeps endpoints whose sidecar has not come back yet.
 	RestartGrace time.Duration `yaml:"restart_grace"`

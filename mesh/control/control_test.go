@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 )
 
 func TestRegistrationReachesProxies(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t)
 	cfg.Services = map[string]Service{"mysql": {Protocol: "tcp", Endpoints: []Endpoint{{Instance: "mysql-1", Address: "127.0.0.1:3306"}}}}
 	m := start(t, cfg)
@@ -50,6 +52,7 @@ func TestRegistrationReachesProxies(t *testing.T) {
 }
 
 func TestRegistrationRefused(t *testing.T) {
+	t.Parallel()
 	m := start(t, testConfig(t))
 	payment := m.member(identity.RoleProxy, "payment", "payment-2")
 	orders := m.member(identity.RoleProxy, "orders", "orders-1")
@@ -99,6 +102,7 @@ func TestRegistrationRefused(t *testing.T) {
 
 // A sidecar whose listener opens late is refused, tries again with its next heartbeat, and is in.
 func TestRegistrationRetries(t *testing.T) {
+	t.Parallel()
 	m := start(t, testConfig(t))
 	source := m.member(identity.RoleProxy, "payment", "payment-2")
 	s := m.sidecar(source, "127.0.0.1:1")
@@ -112,6 +116,7 @@ func TestRegistrationRetries(t *testing.T) {
 }
 
 func TestSubscriptionRefused(t *testing.T) {
+	t.Parallel()
 	m := start(t, testConfig(t))
 	gateway := m.member(identity.RoleProxy, "gateway", "gateway-1")
 	tests := map[string]struct {
@@ -142,6 +147,7 @@ func TestSubscriptionRefused(t *testing.T) {
 }
 
 func TestNoIdentityNoService(t *testing.T) {
+	t.Parallel()
 	m := start(t, testConfig(t))
 	stranger := start(t, testConfig(t)) // another authority
 	outsider := stranger.member(identity.RoleProxy, "payment", "payment-2")
@@ -157,6 +163,7 @@ func TestNoIdentityNoService(t *testing.T) {
 
 // Renewal over mTLS is for the own identity only.
 func TestRenewalIsForOneself(t *testing.T) {
+	t.Parallel()
 	m := start(t, testConfig(t))
 	payment := m.member(identity.RoleProxy, "payment", "payment-2")
 	var csr []byte
@@ -181,6 +188,7 @@ func TestRenewalIsForOneself(t *testing.T) {
 }
 
 func TestJoinToken(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t)
 	cfg.SVIDTTL = 10 * time.Second
 	m, impostor := start(t, cfg), start(t, testConfig(t))
@@ -219,22 +227,16 @@ func TestJoinToken(t *testing.T) {
 }
 
 func TestPolicies(t *testing.T) {
+	t.Parallel()
 	dir := testConfig(t).Data
 	const base = "listen: 127.0.0.1:0\nops: 127.0.0.1:0\ndata: "
 	open := base + dir + "\nservices:\n  cart: {endpoints: [{instance: cart-1, address: '127.0.0.1:9'}]}\n  bank: {endpoints: [{instance: bank-1, address: '127.0.0.1:9'}]}\n"
-	cfg := DefaultConfig()
 	path := writeConfig(t, dir, open+"policies: [{from: [web], to: [cart]}]\n")
-	load := func() *Config {
-		t.Helper()
-		next := DefaultConfig()
-		if err := config.Load(path, next); err != nil {
-			t.Fatal(err)
-		}
-		return next
+	cfg := DefaultConfig()
+	if err := config.Load(path, cfg); err != nil {
+		t.Fatal(err)
 	}
-	cfg = load()
-	m := start(t, cfg)
-	m.path = path
+	m := startAt(t, cfg, path)
 	web := m.subscribe(m.member(identity.RoleProxy, "web", "web-1"), nil, "cart", "bank")
 	job := m.subscribe(m.member(identity.RoleProxy, "job", "job-1"), nil, "cart", "bank")
 	web.sees("cart", "cart-1=healthy:100:default")
@@ -257,6 +259,7 @@ func TestPolicies(t *testing.T) {
 }
 
 func TestRestartKeepsEndpoints(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t)
 	cfg.RestartGrace = 3 * time.Second
 	m := start(t, cfg)
@@ -284,7 +287,53 @@ func TestRestartKeepsEndpoints(t *testing.T) {
 	gateway.sees("payment", "payment-2=healthy:100:default")
 }
 
+// A proxy that cannot renew its certificate loses its lease with it, although its process and connection live.
+func TestLeaseEndsWithCertificate(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.SVIDTTL = 10 * time.Second
+	m := start(t, cfg)
+	watcher := m.member(identity.RoleProxy, "gateway", "gateway-1")
+	source := identity.NewSource(identity.Config{Socket: cfg.socket()}, id(identity.RoleProxy, "payment", "payment-2"))
+	stopRenewing := background(t, source.Run)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := source.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	stopRenewing()
+	address := inbound(t, source)
+	conn, self := m.dial(source), &wire.Registration{Service: "payment", Instance: "payment-2", Address: address, Protocol: "http"}
+	var reconnects atomic.Int64
+	background(t, func(ctx context.Context) error {
+		for ; ctx.Err() == nil; reconnects.Add(1) { // a sidecar that comes back whenever its stream ends
+			stream, err := wire.NewRegistryClient(conn).Register(ctx)
+			for err == nil {
+				if err = stream.Send(self); err == nil {
+					_, err = stream.Recv()
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+		return nil
+	})
+	holds := func() bool { return len(m.registry.Endpoints()) == 1 }
+	eventually(t, "registered", holds)
+	for time.Until(source.NotAfter()) > time.Second {
+		if !holds() {
+			t.Fatalf("gone %v before the certificate ended", time.Until(source.NotAfter()))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	eventually(t, "gone with the certificate", func() bool { return !holds() })
+	if reconnects.Load() == 0 {
+		t.Fatal("the connection outlived its certificate")
+	}
+	m.subscribe(watcher, nil, "payment").sees("payment", "") // who renews is still served
+}
+
 func TestProxiesAreListed(t *testing.T) {
+	t.Parallel()
 	m := start(t, testConfig(t))
 	nack := func(s *subscriber) { s.refuse = true }
 	m.subscribe(m.member(identity.RoleProxy, "gateway", "gateway-1"), nack, "payment")
@@ -298,6 +347,7 @@ func TestProxiesAreListed(t *testing.T) {
 }
 
 func TestOnlyOneControlPerSocket(t *testing.T) {
+	t.Parallel()
 	m := start(t, testConfig(t))
 	if _, err := New(m.cfg); err == nil || !strings.Contains(err.Error(), "another control serves") {
 		t.Fatalf("error %v, want one that names the other control", err)

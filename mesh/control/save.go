@@ -84,9 +84,22 @@ func (k *keeper) load() (saved, error) {
 	if err != nil {
 		return saved{}, err
 	}
+	s, err := parseSaved(raw)
+	if err != nil {
+		return saved{}, fmt.Errorf("%s: %w (remove it to start with an empty registry)", k.path, err)
+	}
+	return s, nil
+}
+
+func parseSaved(raw []byte) (saved, error) {
 	var s saved
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return saved{}, fmt.Errorf("%s: %w (remove it to start with an empty registry)", k.path, err)
+		return saved{}, err
+	}
+	for _, e := range s.Endpoints {
+		if err := address("address of "+e.Key.String(), e.Address); err != nil {
+			return saved{}, err
+		}
 	}
 	return s, nil
 }
@@ -113,7 +126,7 @@ func (s saved) verdicts(now time.Time) (steer.View, bool) {
 	if s.Term == 0 || now.Sub(s.At) > longestVerdictAge || now.Before(s.At) {
 		return steer.View{}, false
 	}
-	out := steer.View{Term: s.Term, Version: s.Version, TTL: min(s.TTL, steer.LongestTTL), Verdicts: map[sample.Key]steer.Judged{}}
+	out := steer.View{Term: s.Term, Version: s.Version, TTL: max(0, min(s.TTL, steer.LongestTTL)), Verdicts: map[sample.Key]steer.Judged{}}
 	for _, v := range s.Verdicts {
 		out.Verdicts[v.Key] = steer.Judged{Term: s.Term, Verdict: sample.Verdict{
 			Endpoint: v.Key, State: sample.State(v.State & 3), Weight: v.Weight, Version: v.Version, Enforced: v.Enforced, Since: v.Since,

@@ -34,6 +34,7 @@ const (
 )
 
 func TestVerdictReachesProxies(t *testing.T) {
+	t.Parallel()
 	m, c, gateway, stop := steered(t)
 	full := &wire.VerdictUpdate{Term: 3, Version: 41, Full: true, TtlMs: 1500, Verdicts: []*wire.Verdict{
 		verdict("payment", "payment-2", wire.State_EJECTED, 0, 41),
@@ -108,6 +109,7 @@ func checkContents(t *testing.T, gateway *subscriber) {
 }
 
 func TestPanicShareIsAppliedByControl(t *testing.T) {
+	t.Parallel()
 	_, c, gateway, _ := steered(t)
 	full := &wire.VerdictUpdate{Term: 1, Version: 3, Full: true, TtlMs: 60000, Verdicts: []*wire.Verdict{
 		verdict("payment", "payment-1", wire.State_EJECTED, 0, 3), verdict("payment", "payment-2", wire.State_EJECTED, 0, 1),
@@ -121,6 +123,7 @@ func TestPanicShareIsAppliedByControl(t *testing.T) {
 
 // A second collector with a lower term is not listened to, one with a higher term takes over.
 func TestSecondCollector(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t)
 	first, second := reserve(t), reserve(t)
 	cfg.Collectors = []string{first.Addr().String(), second.Addr().String()}
@@ -150,6 +153,7 @@ func TestSecondCollector(t *testing.T) {
 
 // Only role collector may send verdicts: control hangs up on anybody else.
 func TestLaneRefusesOtherRoles(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t)
 	listener := reserve(t)
 	cfg.Collectors = []string{listener.Addr().String()}
@@ -166,6 +170,7 @@ func TestLaneRefusesOtherRoles(t *testing.T) {
 
 // A restarted control goes on with the verdicts it had: what is ejected gets no traffic in between.
 func TestRestartKeepsVerdicts(t *testing.T) {
+	t.Parallel()
 	m, c, gateway, _ := steered(t)
 	c.say <- &wire.VerdictUpdate{Term: 3, Version: 41, Full: true, TtlMs: 60000, Verdicts: []*wire.Verdict{
 		verdict("payment", "payment-2", wire.State_EJECTED, 0, 41),
@@ -184,6 +189,7 @@ func TestRestartKeepsVerdicts(t *testing.T) {
 
 // A collector that starts again, with a new term and no memory, is heard at once.
 func TestLaneReconnects(t *testing.T) {
+	t.Parallel()
 	m, c, gateway, stop := steered(t)
 	address := m.cfg.Collectors[0]
 	c.say <- &wire.VerdictUpdate{Term: 1, Version: 9, Full: true, TtlMs: 60000, Verdicts: []*wire.Verdict{
@@ -203,6 +209,7 @@ func TestLaneReconnects(t *testing.T) {
 }
 
 func TestObservedVerdictIsNotSteered(t *testing.T) {
+	t.Parallel()
 	_, c, gateway, _ := steered(t)
 	observed := verdict("payment", "payment-2", wire.State_EJECTED, 0, 1)
 	observed.Enforced = false

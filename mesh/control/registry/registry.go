@@ -114,12 +114,15 @@ func (r *Registry) release(now time.Time, stream uint64, key sample.Key, goodbye
 	if l == nil || l.stream != stream {
 		return
 	}
-	l.stream, l.until = 0, now.Add(r.ttl/2)
+	l.stream, l.until = 0, now.Add(r.grace())
 	if goodbye {
 		delete(r.leases, key)
 	}
 	r.Changed.Ring()
 }
+
+// grace is for a sidecar that comes back at once: its connection was too old, or control has restarted.
+func (r *Registry) grace() time.Duration { return r.ttl * 3 / 4 }
 
 // silence is how long an open stream may say nothing: a broken one is noticed by itself, so this is only for a peer
 // that hangs, whose requests the verdicts and local breakers judge faster anyway.

@@ -51,11 +51,11 @@ func TestLeases(t *testing.T) {
 		"silence of an open stream: gone":        {func(_ *testing.T, r *Registry) { expireUntil(r, 0, 2*ttl+100*time.Millisecond) }, ""},
 		"broken stream: still there": {func(_ *testing.T, r *Registry) {
 			r.release(start, 1, a.Key, false)
-			expireUntil(r, 0, ttl/2)
+			expireUntil(r, 0, ttl*3/4)
 		}, "pay-1@a"},
 		"broken stream: gone": {func(_ *testing.T, r *Registry) {
 			r.release(start, 1, a.Key, false)
-			expireUntil(r, 0, ttl/2+100*time.Millisecond)
+			expireUntil(r, 0, ttl*3/4+100*time.Millisecond)
 		}, ""},
 		"broken, and back in time": {func(t *testing.T, r *Registry) {
 			r.release(start, 1, a.Key, false)

@@ -20,7 +20,8 @@ import (
 const (
 	firstRedial   = 50 * time.Millisecond
 	longestRedial = time.Second
-	laneSilence   = 5 * time.Second        // a collector speaks every second
+	firstWord     = 2 * time.Minute        // a restarted collector listens before it speaks
+	laneSilence   = 5 * time.Second        // then it speaks every second
 	reportEvery   = time.Second            // a full report, also when nothing changed
 	reportPause   = 100 * time.Millisecond // between two reports, when much changes
 )
@@ -139,7 +140,7 @@ var errSilent = errors.New("the collector has been silent for too long")
 func (l *Lane) send(ctx context.Context, stream grpc.BidiStreamingClient[wire.ControlReport, wire.VerdictUpdate], heard bell.Bell) error {
 	every := time.NewTicker(reportEvery)
 	defer every.Stop()
-	silence := time.NewTimer(laneSilence)
+	silence := time.NewTimer(firstWord)
 	defer silence.Stop()
 	for {
 		if err := stream.Send(l.report()); err != nil {

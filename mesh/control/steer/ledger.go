@@ -36,8 +36,8 @@ type View struct {
 	Verdicts map[sample.Key]Judged
 }
 
-// Ledger is the set of verdicts in force. It takes only the highest term it has seen, and within a term never an older
-// version. Every method takes the time.
+// Ledger is the set of verdicts in force. It takes only the highest term it has seen, and on a stream never an older
+// version; the full set at the start of a stream is the newest word of its term. Every method takes the time.
 type Ledger struct {
 	Changed bell.Bell // rung at every change
 
@@ -70,12 +70,14 @@ func (l *Ledger) apply(now time.Time, lane string, in *wire.VerdictUpdate) react
 	if l.restored && !l.live(now) {
 		l.now = View{}
 	}
-	higher := in.GetTerm() > l.now.Term
+	known := l.lanes[lane] == in.GetTerm() && in.GetTerm() != 0
 	switch {
-	case in.GetTerm() < l.now.Term, !higher && in.GetVersion() < l.now.Version:
+	case in.GetTerm() < l.now.Term:
 		return stale
-	case !in.GetFull() && (higher || l.lanes[lane] != in.GetTerm()):
+	case !known && !in.GetFull():
 		return partial
+	case known && in.GetTerm() == l.now.Term && in.GetVersion() < l.now.Version:
+		return stale
 	}
 	verdicts := l.merge(in)
 	if len(verdicts) > mostVerdicts {

@@ -73,6 +73,12 @@ func TestLedger(t *testing.T) {
 			{"b 1.1", "stale", "p-1=ejected p-2=degraded"},
 			{"b 1.2 +p-2=degraded", "taken", "p-1=ejected p-2=degraded"},
 		},
+		"a new stream begins with the newest word": {
+			{"a 1.5 full +p-1=ejected +p-2=ejected", "taken", "p-1=ejected p-2=ejected"},
+			{"hangup", "", "p-1=ejected p-2=ejected"},
+			{"a 1.4 full +p-1=ejected", "taken", "p-1=ejected"}, // the verdict of version 5 is gone with its endpoint
+			{"a 1.4", "taken", "p-1=ejected"},
+		},
 		"version may start again with a term": {
 			{"a 1.900 full +p-1=ejected", "taken", "p-1=ejected"},
 			{"a 2.1 full", "taken", ""},
@@ -82,6 +88,10 @@ func TestLedger(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := NewLedger()
 			for _, step := range steps {
+				if step[0] == "hangup" {
+					l.hangUp("a")
+					continue
+				}
 				lane, in := update(step[0])
 				if did := l.apply(start, lane, in); string(did) != step[1] {
 					t.Fatalf("%s: %s, want %s", step[0], did, step[1])
