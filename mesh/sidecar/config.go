@@ -74,7 +74,9 @@ func DefaultConfig() *Config {
 		Inbound: Inbound{
 			Listen: "127.0.0.1:0", Protocol: endpoints.HTTP, ConnectTimeout: defaultConnectTimeout, ResponseTimeout: 30 * time.Second,
 		},
-		Outbound: Outbound{ConnectTimeout: defaultConnectTimeout, ResponseTimeout: 5 * time.Second},
+		// Less than what callers further up usually wait, a gateway's 5 s among them: whoever is nearest to an endpoint that
+		// hangs must be the first to give up, or a service in between gets the blame.
+		Outbound: Outbound{ConnectTimeout: defaultConnectTimeout, ResponseTimeout: 3 * time.Second},
 	}
 }
 

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weft/internal/forward"
@@ -22,6 +23,7 @@ type flights struct {
 	byTrace   map[[16]byte]*flight
 	byRequest map[string]*flight
 
+	untied    atomic.Uint64
 	tcpCause  string
 	tcpFailed time.Time
 }
@@ -44,6 +46,7 @@ func (f *flights) begin(ctx context.Context, call *forward.Call) *flight {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.byTrace) >= maxFlights || len(f.byRequest) >= maxFlights {
+		f.untied.Add(1)
 		return nil
 	}
 	x := &flight{call: call, client: ctx, nextTrace: f.byTrace[call.TraceID], nextRequest: f.byRequest[call.RequestID]}

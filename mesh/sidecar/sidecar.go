@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
@@ -147,6 +148,12 @@ func (s *Sidecar) open(cfg *Config) (err error) {
 	}
 	s.ops.Mux.Handle("GET /endpoints", s.table)
 	s.telemetry.Collect(s.ops.Registry)
+	count := func(name, help string, read func() uint64) {
+		s.ops.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return float64(read()) }))
+	}
+	count("weft_endpoints_refused_total", "Calls of services that control was not asked for, because there are too many.", s.table.Refused)
+	count("weft_flights_untied_total", "Requests that could not be tied to calls of the application, because there are too many.", s.flights.untied.Load)
 	return nil
 }
 
@@ -249,6 +256,10 @@ func (s *Sidecar) servers() []func(context.Context) error {
 func serveHTTP(ctx context.Context, server *http.Server, serve func() error) error {
 	server.ReadHeaderTimeout, server.IdleTimeout, server.MaxHeaderBytes = 10*time.Second, 2*time.Minute, 64<<10
 	server.ErrorLog = slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug) // handshakes that fail are not ours to log
+	// Upgraded connections are nobody's to the server: they end with this context, after the drain.
+	base, cut := context.WithCancel(context.Background())
+	defer cut()
+	server.BaseContext = func(net.Listener) context.Context { return base }
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
