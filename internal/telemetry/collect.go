@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"weft/internal/telemetry/delivery"
 )
 
 var (
@@ -31,17 +33,17 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, s := range c.t.durations.read() {
 		out <- s.prometheus()
 	}
-	for name, n := range map[string]*counters{"spans": &c.t.spans.counters, "logs": &c.t.logs.counters, "metrics": &c.t.metrics} {
+	for name, n := range map[string]*delivery.Counters{"spans": &c.t.spans.Counters, "logs": &c.t.logs.Counters, "metrics": &c.t.metrics} {
 		for reason, value := range map[string]uint64{
-			"overflow": n.overflow.Load(), "refused": n.refused.Load(),
-			"oversized": n.oversized.Load(), "unfinished": n.unfinished.Load(),
+			"overflow": n.Overflow.Load(), "refused": n.Refused.Load(),
+			"oversized": n.Oversized.Load(), "unfinished": n.Unfinished.Load(),
 		} {
 			out <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(value), name, reason)
 		}
-		out <- prometheus.MustNewConstMetric(exportedDesc, prometheus.CounterValue, float64(n.exported.Load()), name)
+		out <- prometheus.MustNewConstMetric(exportedDesc, prometheus.CounterValue, float64(n.Exported.Load()), name)
 	}
-	for name, q := range map[string]*queue{"spans": c.t.spans, "logs": c.t.logs} {
-		pending, _ := q.pending()
+	for name, q := range map[string]*delivery.Queue{"spans": c.t.spans, "logs": c.t.logs} {
+		pending, _ := q.Pending()
 		out <- prometheus.MustNewConstMetric(pendingDesc, prometheus.GaugeValue, float64(pending), name)
 	}
 	out <- prometheus.MustNewConstMetric(overflowDesc, prometheus.CounterValue, float64(c.t.durations.overflow.Load()))

@@ -13,16 +13,18 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"weft/internal/telemetry/delivery"
 )
 
 // request wraps items as the sender does; each gets the tag that the queue gives it.
 func request(resource []Attr, items ...[]byte) []byte {
 	var body []byte
 	for _, item := range items {
-		body = protowire.AppendTag(body, itemField, protowire.BytesType)
+		body = protowire.AppendTag(body, delivery.ItemField, protowire.BytesType)
 		body = protowire.AppendBytes(body, item)
 	}
-	return append(wrap(appendAttrs(nil, resourceAttributes, resource), len(body)), body...)
+	return append(delivery.Wrap(appendAttrs(nil, resourceAttributes, resource), len(body)), body...)
 }
 
 func sampleSpan() *Span {
@@ -51,7 +53,7 @@ func decodeSpan(t testing.TB, s *Span, proxy string) ptrace.Span {
 	if name, _ := resource.Resource().Attributes().Get("service.name"); name.Str() != "gateway" {
 		t.Fatalf("resource %v", resource.Resource().Attributes().AsRaw())
 	}
-	if scope := resource.ScopeSpans().At(0).Scope().Name(); scope != scopeName {
+	if scope := resource.ScopeSpans().At(0).Scope().Name(); scope != delivery.ScopeName {
 		t.Fatalf("scope %q", scope)
 	}
 	return resource.ScopeSpans().At(0).Spans().At(0)
@@ -159,7 +161,7 @@ func TestHistogramsDecodeAsTheyWere(t *testing.T) {
 	h.observe("http.server.request.duration", 99, trace, []Attr{Str("http.route", "/b")})
 	h.observe("http.client.request.duration", 1, trace, nil)
 	items := appendHistograms(nil, h.read(), window{start, start.Add(time.Minute), time.Time{}})
-	metrics, err := (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(append(wrap(nil, len(items)), items...))
+	metrics, err := (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(append(delivery.Wrap(nil, len(items)), items...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,20 +217,4 @@ func FuzzSpan(f *testing.F) {
 		}
 		checkSpan(t, s, "sidecar")
 	})
-}
-
-func FuzzRejectedItems(f *testing.F) {
-	f.Add([]byte{})
-	f.Add([]byte{0x0a, 0x02, 0x08, 0x05})
-	f.Fuzz(func(t *testing.T, answer []byte) {
-		if n := rejectedItems(answer); n < 0 {
-			t.Fatalf("%d rejected", n)
-		}
-	})
-}
-
-func TestRejectedItems(t *testing.T) {
-	if n := rejectedItems([]byte{0x0a, 0x02, 0x08, 0x05}); n != 5 {
-		t.Fatalf("%d, want 5", n)
-	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"weft/internal/telemetry/delivery"
 )
 
 // Field numbers of metrics.proto.
@@ -35,7 +37,7 @@ const (
 
 // runMetrics exports every histogram each two seconds. They are cumulative, so a failed export is made good by the
 // next one.
-func (t *Telemetry) runMetrics(ctx, sending context.Context, send send) error {
+func (t *Telemetry) runMetrics(ctx, sending context.Context, send delivery.Send) error {
 	tick := time.NewTicker(metricsInterval)
 	defer tick.Stop()
 	for {
@@ -49,7 +51,7 @@ func (t *Telemetry) runMetrics(ctx, sending context.Context, send send) error {
 	}
 }
 
-func (t *Telemetry) exportMetrics(ctx context.Context, send send) {
+func (t *Telemetry) exportMetrics(ctx context.Context, send delivery.Send) {
 	now := time.Now()
 	all := t.durations.read()
 	since := time.Unix(0, t.durations.sentTo.Load())
@@ -58,11 +60,11 @@ func (t *Telemetry) exportMetrics(ctx context.Context, send send) {
 		body := appendHistograms(nil, all[:n], window{t.durations.start, now, since})
 		rejected, err := send(ctx, mem.BufferSlice{mem.SliceBuffer(body)})
 		if err != nil {
-			t.metrics.unfinished.Add(uint64(n))
+			t.metrics.Unfinished.Add(uint64(n))
 			return
 		}
-		t.metrics.refused.Add(uint64(min(rejected, n)))
-		t.metrics.exported.Add(uint64(n - min(rejected, n)))
+		t.metrics.Refused.Add(uint64(min(rejected, n)))
+		t.metrics.Exported.Add(uint64(n - min(rejected, n)))
 		all = all[n:]
 	}
 	t.durations.sentTo.Store(now.UnixNano())
@@ -86,7 +88,7 @@ func appendHistograms(b []byte, all []snapshot, w window) []byte {
 		metric := appendText(nil, metricName, all[0].metric)
 		metric = appendText(metric, metricUnit, "s")
 		metric = appendBytes(metric, metricHistogram, points)
-		b = appendBytes(b, itemField, metric)
+		b = appendBytes(b, delivery.ItemField, metric)
 		all = all[n:]
 	}
 	return b

@@ -19,6 +19,7 @@ import (
 
 	"weft/internal/config"
 	"weft/internal/semconv"
+	"weft/internal/telemetry/delivery"
 )
 
 const (
@@ -58,9 +59,9 @@ type Telemetry struct {
 	agent     string
 	proxy     string
 	resource  []byte // the encoded Resource message
-	spans     *queue
-	logs      *queue
-	metrics   counters
+	spans     *delivery.Queue
+	logs      *delivery.Queue
+	metrics   delivery.Counters
 	durations *histograms
 }
 
@@ -78,7 +79,7 @@ func New(cfg Config, r Resource) (*Telemetry, error) {
 	}
 	return &Telemetry{
 		agent: cfg.OTLP, proxy: r.Proxy, resource: appendAttrs(nil, resourceAttributes, attrs),
-		spans: newQueue(spanBytes), logs: newQueue(logBytes),
+		spans: delivery.NewQueue(spanBytes), logs: delivery.NewQueue(logBytes),
 		durations: newHistograms(r.Proxy, time.Now()),
 	}, nil
 }
@@ -108,13 +109,14 @@ func (t *Telemetry) Run(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(drainTime, cancel) })()
 	var group errgroup.Group
-	for _, e := range []*exporter{
-		{queue: t.spans, send: t.sender(conn, tracesMethod)},
-		{queue: t.logs, send: t.sender(conn, logsMethod)},
+	for _, e := range []*delivery.Exporter{
+		{Queue: t.spans, Send: delivery.NewSend(conn, delivery.TracesMethod, t.resource)},
+		{Queue: t.logs, Send: delivery.NewSend(conn, delivery.LogsMethod, t.resource)},
 	} {
-		group.Go(func() error { return e.run(ctx, sending) })
+		group.Go(func() error { return e.Run(ctx, sending) })
 	}
-	group.Go(func() error { return t.runMetrics(ctx, sending, t.sender(conn, metricsMethod)) })
+	send := delivery.NewSend(conn, delivery.MetricsMethod, t.resource)
+	group.Go(func() error { return t.runMetrics(ctx, sending, send) })
 	return group.Wait()
 }
 
@@ -125,7 +127,7 @@ func (t *Telemetry) Span(s *Span) {
 	}
 	b := scratch.Get().(*[]byte)
 	*b = appendSpan((*b)[:0], s, t.proxy)
-	t.spans.add(*b, s.Error)
+	t.spans.Add(*b, s.Error)
 	scratch.Put(b)
 }
 
@@ -136,7 +138,7 @@ func (t *Telemetry) Log(r *Record) {
 	}
 	b := scratch.Get().(*[]byte)
 	*b = appendRecord((*b)[:0], r)
-	t.logs.add(*b, r.Severity >= SeverityError)
+	t.logs.Add(*b, r.Severity >= SeverityError)
 	scratch.Put(b)
 }
 

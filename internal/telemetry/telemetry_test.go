@@ -165,7 +165,7 @@ func TestEverySignalReachesTheAgent(t *testing.T) {
 		return spans == 10 && logs == 10 && points >= 1
 	})
 	eventually(t, "all counted as exported", func() bool {
-		return tel.spans.exported.Load() == 10 && tel.logs.exported.Load() == 10
+		return tel.spans.Exported.Load() == 10 && tel.logs.Exported.Load() == 10
 	})
 }
 
@@ -201,7 +201,7 @@ func TestARefusalIsRetriedOrCounted(t *testing.T) {
 	eventually(t, "the span, after two refusals", func() bool { spans, _, _ := agent.count(); return spans == 1 })
 	agent.set(func() error { return status.Error(codes.InvalidArgument, "bad") })
 	tel.Span(&Span{Name: "refused"})
-	eventually(t, "the refusal counted", func() bool { return tel.spans.refused.Load() == 1 })
+	eventually(t, "the refusal counted", func() bool { return tel.spans.Refused.Load() == 1 })
 	agent.set(nil)
 	tel.Span(&Span{Name: "after"})
 	eventually(t, "the next span", func() bool { spans, _, _ := agent.count(); return spans == 2 })
@@ -227,7 +227,7 @@ func TestADeadAgentCostsTheOldest(t *testing.T) {
 			runtime.Gosched() // let batches fail on the way
 		}
 	}
-	if pending, _ := tel.spans.pending(); pending > spanBytes {
+	if pending, _ := tel.spans.Pending(); pending > spanBytes {
 		t.Fatalf("%d bytes pending", pending)
 	}
 	agent := startAgent(t, addr)
@@ -237,7 +237,7 @@ func TestADeadAgentCostsTheOldest(t *testing.T) {
 		return len(agent.spans) > 0 && agent.spans[len(agent.spans)-1] == fmt.Sprint(total-1)
 	})
 	stop()
-	exported, dropped := tel.spans.exported.Load(), tel.spans.overflow.Load()
+	exported, dropped := tel.spans.Exported.Load(), tel.spans.Overflow.Load()
 	if exported+dropped != total || dropped == 0 {
 		t.Fatalf("exported %d + dropped %d != %d", exported, dropped, total)
 	}
@@ -259,9 +259,9 @@ func TestASilentAgentDoesNotBlock(t *testing.T) {
 		tel.Span(&Span{Name: "silence", Attrs: []Attr{Str("padding", strings.Repeat("x", 400))}})
 	}
 	stop()
-	n := &tel.spans.counters
-	if n.overflow.Load()+n.unfinished.Load() != 40_000 {
-		t.Fatalf("overflow %d + unfinished %d != 40000", n.overflow.Load(), n.unfinished.Load())
+	n := &tel.spans.Counters
+	if n.Overflow.Load()+n.Unfinished.Load() != 40_000 {
+		t.Fatalf("overflow %d + unfinished %d != 40000", n.Overflow.Load(), n.Unfinished.Load())
 	}
 }
 
@@ -272,7 +272,7 @@ func TestOversizedSpanIsCounted(t *testing.T) {
 		attrs[i] = Str(fmt.Sprint(i), strings.Repeat("x", maxText))
 	}
 	tel.Span(&Span{Attrs: attrs})
-	if n := tel.spans.oversized.Load(); n != 1 {
+	if n := tel.spans.Oversized.Load(); n != 1 {
 		t.Fatalf("%d oversized", n)
 	}
 }

@@ -1,4 +1,4 @@
-package telemetry
+package delivery
 
 import (
 	"context"
@@ -15,29 +15,33 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
+// Methods of OTLP over gRPC.
 const (
-	tracesMethod  = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-	logsMethod    = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-	metricsMethod = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+	TracesMethod  = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+	LogsMethod    = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+	MetricsMethod = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+)
 
+// ScopeName is the instrumentation scope of everything.
+const ScopeName = "weft"
+
+const (
 	sendTimeout  = 5 * time.Second
 	firstBackoff = 100 * time.Millisecond
 	lastBackoff  = 2 * time.Second
 	maxBackoff   = 10 * time.Second // the longest that an agent may ask for
-
-	scopeName = "weft"
 )
 
-// send exports one request body and returns how many items the agent rejected.
-type send func(ctx context.Context, body mem.BufferSlice) (rejected int, err error)
+// Send exports one request body and returns how many items the agent rejected.
+type Send func(ctx context.Context, body mem.BufferSlice) (rejected int, err error)
 
-// sender wraps a body of items in request, resource and scope, and calls method. Those wrappers have the same field
-// numbers for every signal.
-func (t *Telemetry) sender(conn *grpc.ClientConn, method string) send {
+// NewSend calls method on conn with items wrapped in request, scope and the encoded resource. Those wrappers have the
+// same field numbers for every signal.
+func NewSend(conn *grpc.ClientConn, method string, resource []byte) Send {
 	return func(ctx context.Context, body mem.BufferSlice) (int, error) {
 		ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 		defer cancel()
-		request := append(mem.BufferSlice{mem.SliceBuffer(wrap(t.resource, body.Len()))}, body...)
+		request := append(mem.BufferSlice{mem.SliceBuffer(Wrap(resource, body.Len()))}, body...)
 		var answer []byte
 		err := conn.Invoke(ctx, method, request, &answer, grpc.ForceCodecV2(rawCodec{}))
 		if err != nil {
@@ -47,17 +51,17 @@ func (t *Telemetry) sender(conn *grpc.ClientConn, method string) send {
 	}
 }
 
-// wrap is everything of the request that precedes the items, whose bytes follow.
-func wrap(resource []byte, items int) []byte {
-	scope := appendText(nil, 1, scopeName)
+// Wrap is everything of the request that precedes the items, whose bytes follow.
+func Wrap(resource []byte, items int) []byte {
+	scope := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), ScopeName)
 	scopeSize := protowire.SizeTag(1) + protowire.SizeBytes(len(scope)) + items
 	resourceSize := protowire.SizeTag(1) + protowire.SizeBytes(len(resource)) + protowire.SizeTag(2) + protowire.SizeBytes(scopeSize)
 	b := protowire.AppendTag(make([]byte, 0, len(resource)+64), 1, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(resourceSize))
-	b = appendBytes(b, 1, resource)
+	b = protowire.AppendBytes(protowire.AppendTag(b, 1, protowire.BytesType), resource)
 	b = protowire.AppendTag(b, 2, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(scopeSize))
-	return appendBytes(b, 1, scope)
+	return protowire.AppendBytes(protowire.AppendTag(b, 1, protowire.BytesType), scope)
 }
 
 // rejectedItems reads partial_success.rejected_* of an Export response, the same field for every signal.
@@ -110,7 +114,7 @@ func (rawCodec) Name() string { return "proto" }
 func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	request, ok := v.(mem.BufferSlice)
 	if !ok {
-		return nil, fmt.Errorf("telemetry: cannot send a %T", v)
+		return nil, fmt.Errorf("OTLP: cannot send a %T", v)
 	}
 	request.Ref()
 	return request, nil
@@ -119,25 +123,25 @@ func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	answer, ok := v.(*[]byte)
 	if !ok {
-		return fmt.Errorf("telemetry: cannot receive into a %T", v)
+		return fmt.Errorf("OTLP: cannot receive into a %T", v)
 	}
 	*answer = data.Materialize()
 	return nil
 }
 
-// exporter empties one queue.
-type exporter struct {
-	queue *queue
-	send  send
+// Exporter empties one queue.
+type Exporter struct {
+	Queue *Queue
+	Send  Send
 }
 
-// run sends until ctx ends; calls live in sending, which ends a little later, so that what is pending still goes out.
-func (e *exporter) run(ctx, sending context.Context) error {
+// Run sends until ctx ends; calls live in sending, which ends a little later, so that what is pending still goes out.
+func (e *Exporter) Run(ctx, sending context.Context) error {
 	for e.wait(ctx) {
-		e.deliver(ctx, sending, e.queue.take())
+		e.deliver(ctx, sending, e.Queue.take())
 	}
 	for {
-		b := e.queue.take()
+		b := e.Queue.take()
 		if b.items == 0 {
 			return nil
 		}
@@ -146,9 +150,9 @@ func (e *exporter) run(ctx, sending context.Context) error {
 }
 
 // wait returns true when a batch is due, false when ctx has ended.
-func (e *exporter) wait(ctx context.Context) bool {
+func (e *Exporter) wait(ctx context.Context) bool {
 	for {
-		due, some := e.queue.due(time.Now())
+		due, some := e.Queue.due(time.Now())
 		if due && some {
 			return ctx.Err() == nil
 		}
@@ -159,32 +163,32 @@ func (e *exporter) wait(ctx context.Context) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-e.queue.wake:
+		case <-e.Queue.wake:
 		case <-again:
 		}
 	}
 }
 
 // deliver sends one batch until it is taken, refused for good, or in the way of newer ones.
-func (e *exporter) deliver(ctx, sending context.Context, b *batch) {
+func (e *Exporter) deliver(ctx, sending context.Context, b *batch) {
 	for pause := firstBackoff; ; pause = min(2*pause, lastBackoff) {
-		rejected, err := e.send(sending, b.body)
+		rejected, err := e.Send(sending, b.body)
 		switch {
 		case err == nil:
 			rejected = min(rejected, b.items)
-			e.queue.refused.Add(uint64(rejected))
+			e.Queue.Refused.Add(uint64(rejected))
 			b.items -= rejected
-			e.queue.settle(b, &e.queue.exported)
+			e.Queue.settle(b, &e.Queue.Exported)
 			return
 		case !retryable(err):
 			slog.Error("the agent refuses telemetry", "items", b.items, "error", err)
-			e.queue.settle(b, &e.queue.refused)
+			e.Queue.settle(b, &e.Queue.Refused)
 			return
-		case e.queue.abandoned():
-			e.queue.settle(b, &e.queue.overflow)
+		case e.Queue.abandoned():
+			e.Queue.settle(b, &e.Queue.Overflow)
 			return
 		case ctx.Err() != nil: // no second try while stopping
-			e.queue.settle(b, &e.queue.unfinished)
+			e.Queue.settle(b, &e.Queue.Unfinished)
 			return
 		}
 		select {

@@ -1,4 +1,6 @@
-package telemetry
+// Package delivery gets encoded items to the agent: a bounded queue per signal that gives up the oldest, and its export
+// over gRPC.
+package delivery
 
 import (
 	"sync"
@@ -9,6 +11,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
+// ItemField is the field of spans, log records and metrics in their scope message.
+const ItemField = 2
+
 const (
 	chunkBytes = 64 << 10
 	sendBytes  = 1 << 20 // one request; a stock OTLP receiver takes 4 MiB
@@ -16,17 +21,16 @@ const (
 	lightItems  = 100                    // fewer than this since the last send is light load
 	lightDelay  = 100 * time.Millisecond // light load, or a failed request: well within 200 ms
 	flushDelay  = time.Second
-	itemField   = 2 // spans, log records and metrics are field 2 of their scope message
 	maxItemSize = chunkBytes - 8
 )
 
-// counters say where every item of a signal went: accepted = exported + dropped + pending.
-type counters struct {
-	exported   atomic.Uint64
-	overflow   atomic.Uint64 // dropped: the buffer was full, oldest first
-	refused    atomic.Uint64 // dropped: the agent said it will never take it
-	oversized  atomic.Uint64 // dropped: one item beyond 64 KiB
-	unfinished atomic.Uint64 // dropped: still pending when Run ended
+// Counters say where every item of a signal went: accepted = exported + dropped + pending.
+type Counters struct {
+	Exported   atomic.Uint64
+	Overflow   atomic.Uint64 // dropped: the buffer was full, oldest first
+	Refused    atomic.Uint64 // dropped: the agent said it will never take it
+	Oversized  atomic.Uint64 // dropped: one item beyond 64 KiB
+	Unfinished atomic.Uint64 // dropped: still pending when Run ended
 }
 
 // chunk is a run of encoded items, each with its tag and length.
@@ -35,9 +39,9 @@ type chunk struct {
 	items int
 }
 
-// queue holds the encoded items of one signal until the agent has taken them.
-type queue struct {
-	counters
+// Queue holds the encoded items of one signal until the agent has taken them.
+type Queue struct {
+	Counters
 	limit int
 	wake  chan struct{} // told when the queue stops being empty, and when a whole request is ready
 	free  chunkPool
@@ -51,24 +55,25 @@ type queue struct {
 	urgent bool      // one of the items reports a failure
 }
 
-func newQueue(limit int) *queue {
-	return &queue{limit: limit, wake: make(chan struct{}, 1)}
+// NewQueue holds at most limit bytes.
+func NewQueue(limit int) *Queue {
+	return &Queue{limit: limit, wake: make(chan struct{}, 1)}
 }
 
-// add copies one encoded item in, and drops the oldest ones when there is no room.
-func (q *queue) add(item []byte, urgent bool) {
+// Add copies one encoded item in, and drops the oldest ones when there is no room.
+func (q *Queue) Add(item []byte, urgent bool) {
 	if len(item) > maxItemSize {
-		q.oversized.Add(1)
+		q.Oversized.Add(1)
 		return
 	}
-	size := protowire.SizeTag(itemField) + protowire.SizeBytes(len(item))
+	size := protowire.SizeTag(ItemField) + protowire.SizeBytes(len(item))
 	q.mu.Lock()
 	last := q.last()
 	if last == nil || len(last.data)+size > chunkBytes {
 		last = q.free.get()
 		q.chunks = append(q.chunks, last)
 	}
-	last.data = protowire.AppendTag(last.data, itemField, protowire.BytesType)
+	last.data = protowire.AppendTag(last.data, ItemField, protowire.BytesType)
 	last.data = protowire.AppendBytes(last.data, item)
 	last.items++
 	wasEmpty, wasReady := q.items == 0, q.bytes >= sendBytes
@@ -89,7 +94,7 @@ func (q *queue) add(item []byte, urgent bool) {
 	}
 }
 
-func (q *queue) last() *chunk {
+func (q *Queue) last() *chunk {
 	if len(q.chunks) == 0 {
 		return nil
 	}
@@ -97,7 +102,7 @@ func (q *queue) last() *chunk {
 }
 
 // makeRoom gives up the oldest: first the batch on its way (counted only if it fails), then whole chunks.
-func (q *queue) makeRoom() {
+func (q *Queue) makeRoom() {
 	for q.bytes+q.sent > q.limit {
 		if q.sent > 0 {
 			q.sent = 0
@@ -107,13 +112,13 @@ func (q *queue) makeRoom() {
 		q.chunks = q.chunks[1:]
 		q.bytes -= len(oldest.data)
 		q.items -= oldest.items
-		q.overflow.Add(uint64(oldest.items))
+		q.Overflow.Add(uint64(oldest.items))
 		q.free.put(oldest)
 	}
 }
 
 // due says whether to send now, and whether there is anything to send at all.
-func (q *queue) due(now time.Time) (due, some bool) {
+func (q *Queue) due(now time.Time) (due, some bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	age := now.Sub(q.first)
@@ -121,15 +126,15 @@ func (q *queue) due(now time.Time) (due, some bool) {
 	return q.bytes >= sendBytes || (quick && age >= lightDelay) || age >= flushDelay, q.items > 0
 }
 
-// pending is what waits, in bytes and items.
-func (q *queue) pending() (bytes, items int) {
+// Pending is what waits, in bytes and items.
+func (q *Queue) Pending() (bytes, items int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.bytes, q.items
 }
 
 // take moves out the oldest chunks, as many as make one request.
-func (q *queue) take() *batch {
+func (q *Queue) take() *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	b := &batch{}
@@ -151,7 +156,7 @@ func (q *queue) take() *batch {
 }
 
 // settle ends a batch: it was exported, or is given up for good.
-func (q *queue) settle(b *batch, into *atomic.Uint64) {
+func (q *Queue) settle(b *batch, into *atomic.Uint64) {
 	into.Add(uint64(b.items))
 	q.mu.Lock()
 	q.sent = 0
@@ -160,7 +165,7 @@ func (q *queue) settle(b *batch, into *atomic.Uint64) {
 }
 
 // abandoned says whether room for newer items was made at the cost of the batch on its way.
-func (q *queue) abandoned() bool {
+func (q *Queue) abandoned() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.sent == 0
