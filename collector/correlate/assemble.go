@@ -17,7 +17,7 @@ type Whole struct {
 	Requests []Exchange    // by start, when there are several; empty otherwise
 	Spans    []signal.Span // by start, each once
 	Logs     []signal.Log  // by time, each once
-	// Adopted is the span that a trace begun without traceparent hangs under, by the trace and its first span.
+	// Adopted is the span that one which began a trace for want of traceparent hangs under, by its trace and its own ID.
 	Adopted map[signal.TraceID]map[signal.SpanID]signal.SpanID
 }
 
@@ -192,29 +192,33 @@ func touchedBy(spans []signal.Span, logs []signal.Log) []string {
 	return sortedKeys(set)
 }
 
-// adopted finds, for each trace that a service began although it was serving a request, the server span it was in: of
-// that service, in another trace, begun last before it.
+// adopted finds, for the spans that begin a trace which a service began although it was serving a request, the server
+// span it was in: of that service, in another trace, begun last before it. spans are sorted by start.
 func (j *join) adopted(spans []signal.Span) map[signal.TraceID]map[signal.SpanID]signal.SpanID {
 	found := map[signal.TraceID]map[signal.SpanID]signal.SpanID{}
-	for id, t := range j.byTrace {
+	for i := range spans {
+		s := &spans[i]
+		t := j.byTrace[s.TraceID]
 		name, dropped := t.group.droppedInto(t)
-		if !dropped {
+		if !dropped || !s.ParentID.IsZero() || s.Service != name || len(found[s.TraceID]) >= maxTouched {
 			continue
 		}
 		var best *signal.Span
-		for i := range spans {
-			s := &spans[i]
-			if s.TraceID == id || s.Kind != signal.KindServer || s.Service != name || j.byTrace[s.TraceID].group != t.group {
-				continue
-			}
-			// Spans are sorted by start: the last one before wins, or the first of all when clocks disagree.
-			if best == nil || s.Start <= t.top.start {
-				best = s
+		for k := range spans {
+			o := &spans[k]
+			serving := o.Kind == signal.KindServer && o.Service == s.Service && o.TraceID != s.TraceID && j.byTrace[o.TraceID].group == t.group
+			// The last one begun before wins, or the first of all when clocks disagree.
+			if serving && (best == nil || o.Start <= s.Start) {
+				best = o
 			}
 		}
-		if best != nil {
-			found[id] = map[signal.SpanID]signal.SpanID{t.top.span: best.SpanID}
+		if best == nil {
+			continue
 		}
+		if found[s.TraceID] == nil {
+			found[s.TraceID] = map[signal.SpanID]signal.SpanID{}
+		}
+		found[s.TraceID][s.SpanID] = best.SpanID
 	}
 	return found
 }

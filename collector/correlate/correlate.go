@@ -118,8 +118,8 @@ func (c *Correlator) Logs(now time.Time, logs []signal.Log) {
 	}
 }
 
-// Replay takes in what was stored before a restart: it fills exchanges and the memory of seen spans, but counts no
-// metric, since those of the time before are in the metric store already.
+// Replay takes in what was stored before a restart: it fills exchanges, the services' last minutes and the memory of
+// seen spans, but counts no metric, since those of the time before are in the metric store already.
 func (c *Correlator) Replay(received time.Time, spans []signal.Span, logs []signal.Log) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,6 +127,7 @@ func (c *Correlator) Replay(received time.Time, spans []signal.Span, logs []sign
 		if c.admit(received, &spans[i]) {
 			f := facts.Read(&spans[i])
 			c.join.span(received.UnixNano(), &spans[i], &f)
+			c.meter.Replay(received, &spans[i], &f)
 		}
 	}
 	for i := range logs {

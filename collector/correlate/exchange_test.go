@@ -230,3 +230,23 @@ func TestDroppedTraceIsAdopted(t *testing.T) {
 		t.Errorf("adopted by %v, want storefront's own server span", got)
 	}
 }
+
+func TestReplayFillsMemoryAndCountsNothing(t *testing.T) {
+	c := New(DefaultConfig())
+	c.Replay(epoch.Add(time.Second), shop(1, "r"), []signal.Log{logOf(0, "billing", "r")})
+	c.Spans(epoch.Add(2*time.Second), shop(1, "r")) // sent again after the restart
+	if got := c.List(Filter{}); len(got) != 1 || !slices.Contains(got[0].Services, "billing") {
+		t.Errorf("exchanges %+v", got)
+	}
+	if got := c.RED(epoch.Add(2 * time.Second)); len(got) != 3 || got[0].Requests != 1 || !slices.Equal(got[0].Calls, []string{"storefront"}) {
+		t.Errorf("services %+v", got)
+	}
+	for _, s := range c.Flush(epoch.Add(3 * time.Second)) {
+		if s.Value != 0 {
+			t.Fatalf("%s%v counts %v a second time", s.Name, s.Labels, s.Value)
+		}
+	}
+	if c.Stats().Duplicates != 8 {
+		t.Errorf("stats %+v", c.Stats())
+	}
+}

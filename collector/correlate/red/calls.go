@@ -14,6 +14,8 @@ type calls struct {
 	byKey   map[callKey]*call
 	names   map[string]int // span names of each service
 	flushes flushes
+	// replaying is true while spans are taken in that were counted before.
+	replaying bool
 }
 
 type callKey struct {
@@ -39,6 +41,9 @@ const longestLabel = 200
 // count counts one span. A name beyond the service's bound counts as "_other"; beyond the bound of label sets the span
 // is counted in Stats only.
 func (c *calls) count(now time.Time, key callKey, seconds float64, o observed) {
+	if c.replaying {
+		return
+	}
 	key.service, key.name = label(key.service, longestLabel), label(key.name, longestLabel)
 	one := c.byKey[key]
 	if one == nil {

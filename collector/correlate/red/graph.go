@@ -22,6 +22,8 @@ type graph struct {
 	pending  map[facts.Key]half
 	queue    []expiry // in order of deadline
 	flushes  flushes
+	// replaying is true while spans are taken in that were counted before.
+	replaying bool
 	// sidecars holds when a service's own sidecar was last heard: the sidecar's server spans count, not the service's.
 	sidecars map[string]time.Time
 	// queried holds the databases that a service's own client spans name: TCP connections to them count no more.
@@ -281,6 +283,9 @@ func (g *graph) edge(now time.Time, key edgeKey, h half) {
 		g.edges[key] = one
 	}
 	one.touched = now
+	if g.replaying {
+		return
+	}
 	if h.failed {
 		one.failed++
 	}

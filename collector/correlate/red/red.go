@@ -48,6 +48,15 @@ func NewMeter(cfg Config) *Meter {
 // Span counts one span received at now. The caller has dropped those it saw before.
 func (m *Meter) Span(now time.Time, s *signal.Span, f *facts.Facts) { m.graph.span(now, s, f) }
 
+// Replay takes in a span that was counted before a restart: it fills the services' last minutes and the graph's edges,
+// but adds to no metric, since those of the time before are in the metric store already.
+func (m *Meter) Replay(received time.Time, s *signal.Span, f *facts.Facts) {
+	m.calls.replaying, m.graph.replaying = true, true
+	m.graph.expire(received)
+	m.graph.span(received, s, f)
+	m.calls.replaying, m.graph.replaying = false, false
+}
+
 // Expire gives up on calls whose other half has not come in time.
 func (m *Meter) Expire(now time.Time) { m.graph.expire(now) }
 
