@@ -42,7 +42,7 @@ const (
 	WeftService        = "weft.service"   // the service an attempt was made at
 	WeftEndpoint       = "weft.endpoint"  // the endpoint's instance, e.g. "payment-2"
 	WeftAddress        = "weft.endpoint.address"
-	WeftPick           = "weft.pick"            // why the endpoint was picked: "p2c", "only", "retry", "panic"
+	WeftPick           = "weft.pick"            // why the endpoint was picked: "p2c", "only", "retry", "probe", "panic"
 	WeftWeight         = "weft.endpoint.weight" // its weight at that moment, 0 to 100
 	WeftVerdictVersion = "weft.verdict.version" // the verdict version the weight came from
 	WeftCause          = "weft.cause"           // "service/instance" whose failure made this one fail
