@@ -3,24 +3,24 @@
 // It is a pure core: no clock, no goroutine, no I/O. Samples, membership and time go in, verdicts come out; the same
 // input gives the same verdicts. Read it in this order:
 //
-//	observe.go    a report's cumulative counters become exact counts in windows
-//	detect.go     is this more than chance? the sequential test and the gross-failure floor, with their arithmetic
-//	find.go       each endpoint's counts → a finding
-//	attribute.go  whose fault is it: the endpoint's, its dependency's, its service's, or one caller's path?
-//	judge.go      who may be ejected: witnesses, trust, cap, panic
-//	state.go      how an endpoint leaves and comes back: back-off, one probe, slow start, flapping, expiry
-//	evidence.go   what a person reads
+//	counts/    a report's cumulative counters become exact counts in windows
+//	chance/    is this more than chance? the sequential test and the gross-failure floor, with their arithmetic
+//	finding/   each endpoint's counts → a finding, and whose fault it is: the endpoint's, its dependency's, its
+//	           service's, or one caller's path
+//	judge.go   who may be ejected: witnesses, trust, cap, panic
+//	state.go   how an endpoint leaves, flapping, expiry; return.go how it comes back: back-off, one probe, slow start
 //
-// testdata/*.txt is its specification. Still to come, each with its place: zones and routes as a cause (attribute.go),
-// headroom before weight is moved (judge.go, permit), weight for load outcomes (find.go).
+// testdata/*.txt is its specification. Still to come, each with its place: zones and routes as a cause
+// (finding/attribution.go), headroom before weight is moved (judge.go, permit), weight for load outcomes (finding.go).
 package health
 
 import (
-	"cmp"
-	"math"
+	"fmt"
 	"slices"
 	"time"
 
+	"weft/collector/health/counts"
+	"weft/collector/health/finding"
 	"weft/internal/sample"
 )
 
@@ -29,67 +29,58 @@ type Engine struct {
 	cfg       Config
 	started   time.Time // of the first report, membership or tick
 	now       time.Time // of the last tick
-	reporters map[string]*reporter
+	book      *counts.Book
 	endpoints map[sample.Key]*endpoint
 	proxies   []string // who should be reporting
 	version   uint64
 	changed   []sample.Verdict // in this tick
 	loop      loopDelay
 	stats     Stats
-	scratch   [slotCount]tally
+	current   finding.Case // the service that is judged
 }
 
 // Stats counts what came in and what was done with it.
 type Stats struct {
-	Reports    uint64 // received
-	Stale      uint64 // older than 10 s, or of an earlier epoch: not judged
-	Duplicate  uint64 // seen before, or overtaken by a newer one
-	Refused    uint64 // samples that claim to be another's witness, or beyond the bounds on reporters and endpoints
-	Changes    uint64 // verdict changes
+	counts.Stats
+	Changes    uint64 // of verdicts
 	Suppressed uint64 // findings that led to nothing, because of attribution, witnesses or a partial view
 }
 
 // New makes an engine that knows nothing yet; cfg must be valid.
 func New(cfg Config) *Engine {
-	return &Engine{cfg: cfg, reporters: map[string]*reporter{}, endpoints: map[sample.Key]*endpoint{}}
+	e := &Engine{cfg: cfg, book: counts.NewBook(), endpoints: map[sample.Key]*endpoint{}}
+	e.current.Book, e.current.BetweenFalseAlarms = e.book, cfg.BetweenFalseAlarms
+	return e
 }
 
-// endpoint is all that is known of one endpoint.
+// endpoint is one that control knows or knew.
 type endpoint struct {
-	key        sample.Key
+	finding.Subject
+	standing
+
 	member     sample.Member
 	registered bool
-	known      bool // was registered at some time
 	left       time.Time
-	lastReport time.Time
-
-	callers []*cell // one per calling reporter, by name
-	capped  bool    // a caller's influence is
-	witness *cell   // its own inbound sidecar's, nil until it reports
-	total   ring    // all callers together
-	latency *latencies
-	slow    int32 // the bucket above which a response counts as slow
-	p99     time.Duration
-	restP99 time.Duration
-	seen    totals // since the engine started
-
-	baseline  baseline
-	finding   *finding
-	since     time.Time // of the finding
-	judgeFrom int64     // slots before this one are about an earlier life
-
-	standing
+	found      *finding.Finding
+	since      time.Time // of the finding
 }
 
-// totals only grow; differences of two readings are exact.
-type totals struct{ attempts, failed, slow uint64 }
+// service is the endpoints of one service that are judged, and the same as subjects.
+type service struct {
+	endpoints []*endpoint
+	subjects  []*finding.Subject
+}
 
-func (t totals) tally(since totals, test string) tally {
-	bad := t.failed - since.failed
-	if test == TestLatency {
-		bad = t.slow - since.slow
+// Observe takes one report; see counts.Book. The engine keeps the report's slices and maps.
+func (e *Engine) Observe(now time.Time, report sample.Report) {
+	e.start(now)
+	if restarted := e.book.Observe(now, report); restarted != nil {
+		for _, ep := range e.endpoints { // the sidecar of an ejected endpoint is new, so the endpoint is
+			if ep.registered && ep.Key.String() == restarted.Name {
+				ep.cameBack(now)
+			}
+		}
 	}
-	return tally{float64(t.attempts - since.attempts), float64(bad)}
 }
 
 // Members replaces what control knows: every endpoint, and the proxies ("service/instance") that should be reporting.
@@ -98,19 +89,29 @@ func (e *Engine) Members(now time.Time, members []sample.Member, proxies []strin
 	listed := make(map[sample.Key]bool, len(members))
 	for _, m := range members {
 		listed[m.Key] = true
-		ep := e.endpoint(m.Key, true)
-		moved := ep.known && ep.member.Address != m.Address
-		if ep.known && (!ep.registered || moved) {
-			e.cameBack(now, ep)
+		known := e.endpoints[m.Key] != nil
+		ep := e.endpoint(m.Key)
+		if known && (!ep.registered || ep.member.Address != m.Address) {
+			ep.cameBack(now)
 		}
-		ep.member, ep.registered, ep.known = m, true, true
+		ep.member, ep.registered = m, true
 	}
 	for _, ep := range e.endpoints {
-		if ep.registered && !listed[ep.key] {
+		if ep.registered && !listed[ep.Key] {
 			ep.registered, ep.left = false, now
 		}
 	}
 	e.proxies = slices.Clone(proxies)
+}
+
+func (e *Engine) endpoint(key sample.Key) *endpoint {
+	ep := e.endpoints[key]
+	if ep == nil {
+		ep = &endpoint{standing: standing{weight: fullWeight, step: notReturning}}
+		ep.Endpoint = e.book.Endpoint(key)
+		e.endpoints[key] = ep
+	}
+	return ep
 }
 
 // Tick judges every endpoint and returns the verdicts that changed, in order of their versions. Four times a second
@@ -119,14 +120,12 @@ func (e *Engine) Tick(now time.Time) []sample.Verdict {
 	e.start(now)
 	newSecond := now.Unix() != e.now.Unix()
 	e.now, e.changed = now, nil
-	for _, service := range e.services() {
+	for _, s := range e.services() {
+		e.current.Now, e.current.Service = now, s.subjects
 		if newSecond {
-			setLatencyLimits(service, slotOf(now))
-			for _, ep := range service {
-				ep.setInfluence(now, max(slotOf(now)-slotCount+1, ep.judgeFrom))
-			}
+			e.current.SetLimits()
 		}
-		e.judge(service)
+		e.judge(s.endpoints)
 	}
 	if newSecond {
 		e.forget()
@@ -146,47 +145,54 @@ func (e *Engine) Settled(now time.Time) bool {
 }
 
 // Stats returns the counters.
-func (e *Engine) Stats() Stats { return e.stats }
+func (e *Engine) Stats() Stats {
+	s := e.stats
+	s.Stats = e.book.Stats
+	return s
+}
 
 // services groups the endpoints that are judged: registered, or gone for so short a time that what was seen of them
 // is still being reported, or gone with a verdict that stands.
-func (e *Engine) services() [][]*endpoint {
-	var judged []*endpoint
+func (e *Engine) services() []service {
+	judged := make([]*endpoint, 0, len(e.endpoints))
 	for _, ep := range e.endpoints {
-		if ep.registered || ep.known && (e.now.Sub(ep.left) <= maxAge || ep.state != sample.Healthy) {
+		if ep.registered || e.now.Sub(ep.left) <= counts.MaxAge || ep.state != sample.Healthy {
 			judged = append(judged, ep)
 		}
 	}
-	slices.SortFunc(judged, func(a, b *endpoint) int { return compareKeys(a.key, b.key) })
-	var services [][]*endpoint
+	slices.SortFunc(judged, func(a, b *endpoint) int { return counts.CompareKeys(a.Key, b.Key) })
+	subjects := make([]*finding.Subject, len(judged))
+	for i, ep := range judged {
+		subjects[i] = &ep.Subject
+		ep.Lapsed = !ep.registered
+		ep.Ordinary = ep.state != sample.Ejected && ep.state != sample.Probing
+	}
+	var services []service
 	for len(judged) > 0 {
 		n := 1
-		for n < len(judged) && judged[n].key.Service == judged[0].key.Service {
+		for n < len(judged) && judged[n].Key.Service == judged[0].Key.Service {
 			n++
 		}
-		services = append(services, judged[:n:n])
-		judged = judged[n:]
+		services = append(services, service{judged[:n:n], subjects[:n:n]})
+		judged, subjects = judged[n:], subjects[n:]
 	}
 	return services
-}
-
-func compareKeys(a, b sample.Key) int {
-	return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Instance, b.Instance))
 }
 
 // Verdicts is the verdict on every registered endpoint, and on those that left with a verdict that still stands.
 // A healthy endpoint's evidence is its last minute.
 func (e *Engine) Verdicts() []sample.Verdict {
 	var all []sample.Verdict
-	for _, service := range e.services() {
-		for _, ep := range service {
+	at := finding.Case{Now: e.now, Book: e.book}
+	for _, s := range e.services() {
+		for _, ep := range s.endpoints {
 			if !ep.registered && ep.state == sample.Healthy {
 				continue
 			}
 			v := e.verdict(ep)
 			if ep.state == sample.Healthy && ep.test == "" {
-				v.Evidence = e.routine(ep)
-				v.Reason = routineReason(v)
+				v.Evidence = at.Routine(&ep.Subject)
+				v.Reason = fmt.Sprintf("%s failed %d of %d first attempts in the last minute.", v.Endpoint, v.Evidence.Failures, v.Evidence.Attempts)
 			}
 			all = append(all, v)
 		}
@@ -211,10 +217,10 @@ func (e *Engine) Restore(now time.Time, verdicts []sample.Verdict) {
 		if v.State == sample.Healthy {
 			continue
 		}
-		ep := e.endpoint(v.Endpoint, true)
-		ep.known, ep.left, ep.member.Key, ep.member.Address = true, now, v.Endpoint, v.Address
+		ep := e.endpoint(v.Endpoint)
+		ep.left, ep.member = now, sample.Member{Key: v.Endpoint, Address: v.Address}
 		ep.restored = true
-		ep.bad = max(v.Evidence.ErrorRatio, severe)
+		ep.bad = max(v.Evidence.ErrorRatio, finding.Severe)
 		o := outcome{v.State, min(max(v.Weight, 1), fullWeight), v.Evidence.Test, v.Reason, v.Evidence}
 		switch {
 		case v.State != sample.Degraded:
@@ -232,34 +238,9 @@ func (e *Engine) Restore(now time.Time, verdicts []sample.Verdict) {
 // forget drops what no longer matters, so that memory follows the fleet's size.
 func (e *Engine) forget() {
 	for key, ep := range e.endpoints {
-		quiet := e.now.Sub(ep.lastReport) > e.cfg.Expiry
-		if !ep.registered && quiet && e.now.Sub(ep.left) > e.cfg.Expiry {
-			e.dropCells(ep)
+		if !ep.registered && e.now.Sub(ep.left) > e.cfg.Expiry && ep.state == sample.Healthy {
 			delete(e.endpoints, key)
 		}
 	}
-	for name, r := range e.reporters {
-		if e.now.Sub(r.read) > e.cfg.Expiry {
-			for _, c := range r.cells {
-				c.endpoint.drop(c)
-			}
-			delete(e.reporters, name)
-		}
-	}
-}
-
-const (
-	maxEndpoints = 20_000
-	maxReporters = 5_000
-	noLimit      = math.MaxInt32
-)
-
-// endpoint finds or adds one; nil when there are too many. Membership is not bounded here: control bounds it.
-func (e *Engine) endpoint(key sample.Key, always bool) *endpoint {
-	ep := e.endpoints[key]
-	if ep == nil && (always || len(e.endpoints) < maxEndpoints) {
-		ep = &endpoint{key: key, slow: noLimit, standing: standing{weight: fullWeight, step: notReturning}}
-		e.endpoints[key] = ep
-	}
-	return ep
+	e.book.Forget(e.now, e.cfg.Expiry, func(key sample.Key) bool { return e.endpoints[key] != nil })
 }

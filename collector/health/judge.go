@@ -6,7 +6,23 @@ import (
 	"slices"
 	"time"
 
+	"weft/collector/health/counts"
+	"weft/collector/health/finding"
 	"weft/internal/sample"
+)
+
+// What a verdict may rest on besides the tests of package finding, as evidence names it.
+const (
+	TestSingle     = "single-endpoint"
+	TestService    = "service-wide"
+	TestPanic      = "panic"
+	TestFlapping   = "flapping"
+	TestPath       = "path"
+	TestDependency = "dependency"
+	TestWitness    = "one-witness"
+	TestView       = "partial-view"
+	TestReturn     = "slow-start"
+	TestExpired    = "expired"
 )
 
 const (
@@ -36,8 +52,8 @@ type candidate struct {
 // judge takes one service through a tick.
 func (e *Engine) judge(service []*endpoint) {
 	for _, ep := range service {
-		ep.baseline.learn(e.now, ep.seen, ep.state == sample.Healthy && ep.finding == nil)
-		e.look(service, ep)
+		ep.Baseline.Learn(e.now, ep.Seen.Since(counts.Totals{}, counts.Failures), ep.state == sample.Healthy && ep.found == nil)
+		e.look(ep)
 	}
 	if !e.Settled(e.now) {
 		return
@@ -61,102 +77,129 @@ func (e *Engine) judge(service []*endpoint) {
 }
 
 // look updates the endpoint's finding and since when it stands.
-func (e *Engine) look(service []*endpoint, ep *endpoint) {
-	ep.finding = nil
+func (e *Engine) look(ep *endpoint) {
+	ep.found = nil
 	if ep.state != sample.Ejected {
-		ep.finding = e.find(service, ep)
+		ep.found = e.current.Find(&ep.Subject)
 	}
-	if ep.finding == nil {
+	if ep.found == nil {
 		ep.since = time.Time{}
 	} else if ep.since.IsZero() {
 		ep.since = e.now
 	}
 }
 
+// confirm is how long a finding must stand: a shared fault shows at one endpoint a report earlier than at the others.
+const confirm = 500 * time.Millisecond
+
+func (e *Engine) confirmed(ep *endpoint) bool {
+	return ep.found != nil && e.now.Sub(ep.since) >= confirm
+}
+
 // stand judges an endpoint that is in ordinary service, perhaps with less weight.
 func (e *Engine) stand(service []*endpoint, ep *endpoint) (candidate, bool) {
-	f := ep.finding
+	f := ep.found
 	switch {
 	case ep.pinned():
 		e.stayPinned(ep)
 		return candidate{}, false
-	case ep.state == sample.Degraded && e.improved(service, ep):
+	case ep.state == sample.Degraded && e.improved(ep):
 		e.relax(ep)
 		return candidate{}, false
 	case f == nil:
 		e.clearNote(ep)
 		return candidate{}, false
-	case e.now.Sub(ep.since) < confirm:
+	case !e.confirmed(ep):
 		return candidate{}, false
 	}
-	a := e.attribute(service, ep, f)
-	o := e.conclude(service, ep, f, a)
+	a := e.current.Attribute(&ep.Subject, f)
+	o := e.conclude(service, ep, a)
 	if o.state == sample.Ejected {
 		spared := o
 		spared.state, spared.weight = sample.Degraded, mildWeight
-		spared.reason = f.blame(ep, a, "degraded and not ejected, for no more of "+ep.key.Service+" may be")
-		return candidate{ep, f.sum.ratio(), o, spared}, true
+		spared.reason = f.Blame(&ep.Subject, a, "degraded and not ejected, for no more of "+ep.Key.Service+" may be")
+		return candidate{ep, f.Sum.Ratio(), o, spared}, true
 	}
 	e.apply(ep, o)
 	return candidate{}, false
 }
 
 // conclude turns a finding and its attribution into the verdict it deserves.
-func (e *Engine) conclude(service []*endpoint, ep *endpoint, f *finding, a attribution) outcome {
-	o := outcome{state: sample.Healthy, weight: fullWeight, test: f.test, evidence: e.evidenceOf(ep, f, a)}
-	grave := f.sum.ratio()-f.base >= severe
+func (e *Engine) conclude(service []*endpoint, ep *endpoint, a finding.Attribution) outcome {
+	f, name := ep.found, ep.Key.Service
+	o := outcome{state: sample.Healthy, weight: fullWeight, test: f.Test, evidence: e.current.Evidence(&ep.Subject, f, a)}
 	note := func(test, reason string) outcome {
-		o.test, o.evidence.Test, o.reason = test, test, reason
+		o.test, o.reason = test, reason
 		return o
 	}
+	blame := func(then string) string { return f.Blame(&ep.Subject, a, then) }
 	degrade := func(weight int, test, then string) outcome {
 		o.state, o.weight = sample.Degraded, weight
-		return note(test, f.blame(ep, a, then))
+		return note(test, blame(then))
 	}
-	peers := peersOf(service, ep)
+	alone, heard := peersOf(service, ep) == 0, e.heard(ep.Key)
 	switch {
-	case a.fault == faultDependency:
-		return note(TestDependency, a.sentence(ep, f))
-	case a.fault == faultService && grave && f.test != TestLatency:
-		o.state = sample.Degraded
-		return note(TestService, a.sentence(ep, f))
-	case a.fault == faultService:
-		return note(TestService, a.sentence(ep, f))
-	case a.fault == faultPath:
-		return note(TestPath, a.sentence(ep, f))
-	case len(a.failing) == 0:
-		return note(TestWitness, f.blame(ep, a, "no single caller has seen enough, so it keeps its traffic"))
-	case peers == 0 && !grave:
-		return note(TestSingle, f.blame(ep, a, "it is the only endpoint of "+ep.key.Service+" and keeps its traffic"))
-	case peers == 0:
-		return degrade(fullWeight, TestSingle, "it is the only endpoint of "+ep.key.Service+", so it is degraded but keeps its traffic")
-	case e.heard(ep.key) < heardShare:
-		return note(TestView, f.blame(ep, a, fmt.Sprintf("only %s of the registered proxies are heard, so nothing moves", percent(e.heard(ep.key)))))
-	case len(a.failing)+len(a.witnesses) < 2 && len(f.views) > 1:
-		return note(TestWitness, f.blame(ep, a, "a second witness is missing, so it keeps its traffic"))
-	case len(a.failing)+len(a.witnesses) < 2:
-		return degrade(soleWeight, f.test, "with one witness it is degraded, not ejected")
-	case f.test != TestLatency && f.sum.ratio()-f.base < worthwhile:
-		return note(f.test, f.blame(ep, a, "too little to move traffic for"))
-	case f.test == TestLatency:
-		return degrade(slowWeight(ep), f.test, "degraded")
-	case !grave:
-		return degrade(mildWeight, f.test, "degraded")
-	case e.cfg.trust(ep.key.Service) == TrustWeight:
-		return degrade(lowestWeight, f.test, "degraded, for trust in "+ep.key.Service+" ends at weight")
+	case a.Fault == finding.OfDependency:
+		return note(TestDependency, f.Acquit(&ep.Subject, a))
+	case a.Fault == finding.OfPath:
+		return note(TestPath, f.Acquit(&ep.Subject, a))
+	case a.Fault == finding.OfService:
+		if f.Grave() && f.Test != finding.Latency {
+			o.state = sample.Degraded
+		}
+		return note(TestService, f.Acquit(&ep.Subject, a))
+	case len(a.Failing) == 0:
+		return note(TestWitness, blame("no single caller has seen enough, so it keeps its traffic"))
+	case alone && !f.Grave():
+		return note(TestSingle, blame("it is the only endpoint of "+name+" and keeps its traffic"))
+	case alone:
+		return degrade(fullWeight, TestSingle, "it is the only endpoint of "+name+", so it is degraded but keeps its traffic")
+	case heard < heardShare:
+		return note(TestView, blame(fmt.Sprintf("only %s of the registered proxies are heard, so nothing moves", finding.Percent(heard))))
+	case a.Voices() < 2 && len(f.Views) > 1:
+		return note(TestWitness, blame("a second witness is missing, so it keeps its traffic"))
+	case a.Voices() < 2:
+		return degrade(soleWeight, f.Test, "with one witness it is degraded, not ejected")
+	case f.Slight():
+		return note(f.Test, blame("too little to move traffic for"))
+	case f.Test == finding.Latency:
+		return degrade(slowWeight(ep), f.Test, "degraded")
+	case !f.Grave():
+		return degrade(mildWeight, f.Test, "degraded")
+	case e.cfg.trust(name) == TrustWeight:
+		return degrade(lowestWeight, f.Test, "degraded, for trust in "+name+" ends at weight")
 	}
-	o.state, o.weight, o.reason = sample.Ejected, 0, f.blame(ep, a, "ejected")
+	o.state, o.weight, o.reason = sample.Ejected, 0, blame("ejected")
 	return o
 }
 
 // heardShare of the registered reporters must be heard before anything moves.
 const heardShare = 0.8
 
+// heardWithin is patient: it asks whether a reporter is there at all.
+const heardWithin = 5 * time.Second
+
+// heard is the share of the registered proxies that report, the endpoint's own left out: its silence is a fact about
+// the endpoint, not about our view.
+func (e *Engine) heard(except sample.Key) float64 {
+	own, n, heard := except.String(), 0, 0
+	for _, name := range e.proxies {
+		if name == own {
+			continue
+		}
+		n++
+		if r := e.book.Reporter(name); r != nil && e.now.Sub(r.Read) <= heardWithin {
+			heard++
+		}
+	}
+	return float64(heard) / float64(max(n, 1))
+}
+
 func slowWeight(ep *endpoint) int {
-	if ep.p99 <= 0 {
+	if ep.P99 <= 0 {
 		return mildWeight
 	}
-	return min(max(int(fullWeight*float64(ep.restP99)/float64(ep.p99)), lowestWeight), mildWeight)
+	return min(max(int(fullWeight*float64(ep.RestP99)/float64(ep.P99)), lowestWeight), mildWeight)
 }
 
 // peersOf counts the other registered endpoints.
@@ -217,7 +260,7 @@ func (e *Engine) protect(service []*endpoint) {
 			ejected = append(ejected, ep)
 		case ep.state == sample.Probing && ep.step == probeStep:
 			probing = append(probing, ep)
-		case ep.state == sample.Degraded && ep.finding != nil && ep.test != TestLatency && ep.bad >= severe:
+		case ep.state == sample.Degraded && ep.found != nil && ep.test != finding.Latency && ep.bad >= finding.Severe:
 			failing++
 		}
 	}
@@ -227,12 +270,12 @@ func (e *Engine) protect(service []*endpoint) {
 		keep, ejected = 0, append(ejected, probing...)
 	}
 	for _, ep := range ejected[:max(0, len(ejected)-keep)] {
-		test, why := TestPanic, fmt.Sprintf("too few endpoints of %s are left, so health is ignored and it gets its traffic back", ep.key.Service)
+		test, why := TestPanic, fmt.Sprintf("too few endpoints of %s are left, so health is ignored and it gets its traffic back", ep.Key.Service)
 		if n == 1 {
-			test, why = TestSingle, fmt.Sprintf("it is the only endpoint of %s now, so it gets its traffic back", ep.key.Service)
+			test, why = TestSingle, fmt.Sprintf("it is the only endpoint of %s now, so it gets its traffic back", ep.Key.Service)
 		}
 		e.resume(ep)
 		ep.step, ep.releasedAt = notReturning, e.now
-		e.change(ep, outcome{sample.Degraded, fullWeight, test, fmt.Sprintf("%s was ejected, but %s.", ep.key, why), ep.evidence})
+		e.change(ep, outcome{sample.Degraded, fullWeight, test, fmt.Sprintf("%s was ejected, but %s.", ep.Key, why), ep.evidence})
 	}
 }

@@ -23,9 +23,10 @@ type journey struct {
 }
 
 const (
-	minLoop   = time.Second
-	maxLoop   = 10 * time.Second
-	laneDelay = 250 * time.Millisecond // from the proxy that acted to our counters
+	minLoop    = time.Second
+	maxLoop    = 10 * time.Second
+	maxProxies = 5_000                  // per verdict
+	laneDelay  = 250 * time.Millisecond // from the proxy that acted to our counters
 )
 
 func (l *loopDelay) issued(now time.Time, v sample.Verdict) {
@@ -49,7 +50,7 @@ func (e *Engine) Acked(now time.Time, proxy, service string, version uint64) {
 	}
 	for i := range e.loop.recent {
 		j := &e.loop.recent[i]
-		if j.service == service && j.version <= version && !j.acked[proxy] && len(j.acked) < maxReporters {
+		if j.service == service && j.version <= version && !j.acked[proxy] && len(j.acked) < maxProxies {
 			j.acked[proxy] = true
 			if delay := now.Sub(j.at); delay <= maxLoop { // a proxy that came later says nothing about the loop
 				j.slowest = max(j.slowest, delay)

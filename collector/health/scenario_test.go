@@ -313,11 +313,12 @@ func invariants(e *Engine, changed []sample.Verdict) error {
 			return fmt.Errorf("%s is %s without a reason", v.Endpoint, v.State)
 		}
 	}
-	for _, service := range e.services() {
+	for _, group := range e.services() {
+		service := group.endpoints
 		n, ejected := 0, 0
 		for _, ep := range service {
 			if ep.weight < 0 || ep.weight > 100 || (ep.weight == 0) != (ep.state == sample.Ejected) {
-				return fmt.Errorf("%s is %s with weight %d", ep.key, ep.state, ep.weight)
+				return fmt.Errorf("%s is %s with weight %d", ep.Key, ep.state, ep.weight)
 			}
 			if ep.registered {
 				n++
@@ -327,7 +328,7 @@ func invariants(e *Engine, changed []sample.Verdict) error {
 			}
 		}
 		if e.Settled(e.now) && ejected > e.cfg.ejectable(n) {
-			return fmt.Errorf("%d of %d endpoints of %s are ejected, %d may be", ejected, n, service[0].key.Service, e.cfg.ejectable(n))
+			return fmt.Errorf("%d of %d endpoints of %s are ejected, %d may be", ejected, n, service[0].Key.Service, e.cfg.ejectable(n))
 		}
 	}
 	return nil

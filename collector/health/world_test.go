@@ -72,6 +72,11 @@ type trouble struct {
 	silent  bool // the sidecar is dead as well
 }
 
+type cellKey struct {
+	endpoint sample.Key
+	witness  bool
+}
+
 type delivery struct {
 	at int64
 	v  sample.Verdict
