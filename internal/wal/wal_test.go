@@ -17,7 +17,12 @@ import (
 	"weft/internal/wal/faultfs"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("WAL_VICTIM"); dir != "" {
+		victim(dir)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var ctx = context.Background()
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"time"
@@ -16,9 +17,16 @@ import (
 func (l *Log) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	failing := ""
 	for {
 		if err := l.Maintain(); err != nil {
 			l.unsealable.Add(1)
+			if text := err.Error(); text != failing { // once, not every second
+				failing = text
+				slog.ErrorContext(ctx, "store cannot seal or drop files, tries on", "dir", l.cfg.Dir, "error", err)
+			}
+		} else {
+			failing = ""
 		}
 		select {
 		case <-ctx.Done():

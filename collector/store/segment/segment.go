@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -60,6 +61,9 @@ func Open(cfg Config, keys Keys) (*Log, error) {
 	l.wal, err = wal.Open(wal.Config{
 		Dir: cfg.Dir, FileBytes: cfg.FileBytes, MaxRecord: cfg.MaxRecord + stampLen, Reserve: cfg.Reserve,
 		Durability: cfg.Durability, FS: cfg.FS,
+		OnDamage: func(d wal.Damage) {
+			slog.Error("store: damaged range stepped over", "file", d.File, "offset", d.Offset, "bytes", d.Length)
+		},
 	})
 	if err != nil {
 		return nil, err

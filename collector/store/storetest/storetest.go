@@ -63,15 +63,17 @@ func TestTraces(t *testing.T, open func(t rapid.TB) Subject[Traces]) {
 				for i := range byte(4) {
 					id := signal.TraceID{i + 1}
 					got, err := subject.Store.ByTrace(t.Context(), id)
+					ok(t, err)
 					want, _ := model.ByTrace(t.Context(), id)
-					same(t, "ByTrace "+id.String(), got, want, err)
+					same(t, "ByTrace "+id.String(), got, want)
 				}
 				for _, id := range IDs() {
 					got, err := subject.Store.TracesOf(t.Context(), id)
+					ok(t, err)
 					want, _ := model.TracesOf(t.Context(), id)
-					same(t, "TracesOf "+id, sorted(got), sorted(want), err)
+					same(t, "TracesOf "+id, sorted(got), sorted(want))
 				}
-				same(t, "Replay", replayed(t, subject.Store.Replay), replayed(t, model.Replay), nil)
+				same(t, "Replay", replayed(t, subject.Store.Replay), replayed(t, model.Replay))
 			}
 			t.Repeat(map[string]func(*rapid.T){
 				"append": func(t *rapid.T) {
@@ -81,9 +83,7 @@ func TestTraces(t *testing.T, open func(t rapid.TB) Subject[Traces]) {
 						subject.Store = subject.Disturb(t)
 						err = subject.Store.Append(t.Context(), batch)
 					}
-					if err != nil {
-						t.Fatal(err)
-					}
+					ok(t, err)
 					_ = model.Append(t.Context(), batch)
 				},
 				"disturb": func(t *rapid.T) { subject.Store = subject.Disturb(t) },
@@ -109,15 +109,17 @@ func TestLogs(t *testing.T, open func(t rapid.TB) Subject[Logs]) {
 				for i := range byte(4) {
 					id := signal.TraceID{i + 1}
 					got, err := subject.Store.ByTrace(t.Context(), id)
+					ok(t, err)
 					want, _ := model.ByTrace(t.Context(), id)
-					same(t, "ByTrace "+id.String(), texts(got), texts(want), err)
+					same(t, "ByTrace "+id.String(), texts(got), texts(want))
 				}
 				for _, id := range IDs() {
 					got, err := subject.Store.ByRequest(t.Context(), id)
+					ok(t, err)
 					want, _ := model.ByRequest(t.Context(), id)
-					same(t, "ByRequest "+id, texts(got), texts(want), err)
+					same(t, "ByRequest "+id, texts(got), texts(want))
 				}
-				same(t, "Replay", replayed(t, subject.Store.Replay), replayed(t, model.Replay), nil)
+				same(t, "Replay", replayed(t, subject.Store.Replay), replayed(t, model.Replay))
 			}
 			var sent []plog.Logs
 			t.Repeat(map[string]func(*rapid.T){
@@ -131,9 +133,7 @@ func TestLogs(t *testing.T, open func(t rapid.TB) Subject[Logs]) {
 						subject.Store = subject.Disturb(t)
 						err = subject.Store.Append(t.Context(), batch)
 					}
-					if err != nil {
-						t.Fatal(err)
-					}
+					ok(t, err)
 					_ = model.Append(t.Context(), batch)
 					sent = append(sent, batch)
 				},
@@ -145,11 +145,15 @@ func TestLogs(t *testing.T, open func(t rapid.TB) Subject[Logs]) {
 	})
 }
 
-func same[T any](t rapid.TB, what string, got, want []T, err error) {
+func ok(t rapid.TB, err error) {
 	t.Helper()
 	if err != nil {
-		t.Fatalf("%s: %v", what, err)
+		t.Fatal(err)
 	}
+}
+
+func same[T any](t rapid.TB, what string, got, want []T) {
+	t.Helper()
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Fatalf("%s:\n got %v\nwant %v", what, got, want)
 	}

@@ -159,7 +159,7 @@ func BenchmarkAppend100Spans(b *testing.B) {
 		if err := s.Append(ctx, batches[i%len(batches)]); err != nil {
 			b.Fatal(err)
 		}
-		if i%5000 == 0 {
+		if i%1000 == 0 {
 			if err := s.Maintain(); err != nil {
 				b.Fatal(err)
 			}
