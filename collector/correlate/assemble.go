@@ -36,18 +36,17 @@ func Assemble(id string, spans []signal.Span, logs []signal.Log) (Whole, bool) {
 	for i := range w.Logs {
 		j.log(0, &w.Logs[i])
 	}
-	all := j.list(Filter{})
+	all := j.exchanges()
 	if own := j.named(id); own != nil {
 		w.Spans = slices.DeleteFunc(w.Spans, func(s signal.Span) bool { return j.byTrace[s.TraceID].group != own })
 		w.Logs = slices.DeleteFunc(w.Logs, func(l signal.Log) bool { return j.logGroup(&l) != own })
 		all = exchangesOf(own)
-		slices.SortFunc(all, newestFirst)
 	}
 	if len(w.Spans)+len(w.Logs) == 0 {
 		return w, false
 	}
 	w.Adopted = j.adopted(w.Spans)
-	slices.Reverse(all)
+	slices.SortFunc(all, func(a, b Exchange) int { return newestFirst(b, a) })
 	switch len(all) {
 	case 0:
 		w.Exchange = logsOnly(w.Logs)
@@ -75,6 +74,15 @@ func (w Whole) meant(id string) (Whole, bool) {
 func asTraceID(id string) signal.TraceID {
 	trace, _ := signal.ParseTraceID(id)
 	return trace
+}
+
+// exchanges is every exchange of every group.
+func (j *join) exchanges() []Exchange {
+	var all []Exchange
+	for g := j.head; g != nil; g = g.next {
+		all = append(all, exchangesOf(g)...)
+	}
+	return all
 }
 
 // named is the group that has spans and whose own request or trace ID this is.

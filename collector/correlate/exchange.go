@@ -246,7 +246,7 @@ func exchangesOf(g *group) []Exchange {
 }
 
 // list walks from the most recently touched group. It stops when what is left was last touched before the oldest
-// exchange it would return had begun.
+// exchange it would return had begun. A lone call to a database is no request; it is still found by its ID.
 func (j *join) list(f Filter) []Exchange {
 	limit := f.Limit
 	if limit <= 0 {
@@ -257,7 +257,7 @@ func (j *join) list(f Filter) []Exchange {
 	for g := j.head; g != nil && g.touched >= oldest.head.start; g = g.next {
 		rows = g.rows(rows[:0])
 		for i := range rows {
-			if rows[i].matches(&f) && newerRow(rows[i], oldest) < 0 {
+			if !rows[i].head.noRequest && rows[i].matches(&f) && newerRow(rows[i], oldest) < 0 {
 				best = append(best, rows[i])
 			}
 		}

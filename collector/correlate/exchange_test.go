@@ -69,6 +69,8 @@ var scenarios = []struct {
 	{"a retry that worked", append(shop(1, "r"), spanOf(1, 9, 0, "gateway", signal.KindClient, signal.Attributes{
 		semconv.WeftProxy: "gateway", semconv.WeftService: "storefront", semconv.HTTPResendCount: int64(1)})), nil,
 		[]string{"r traces=1 GET /api/home 200 by gateway touched=gateway+orders+storefront error=false attempts=2 dropped="}},
+	{"a failed TCP connection is no request", []signal.Span{spanOf(1, 0, -1, "orders", signal.KindClient, signal.Attributes{semconv.WeftProxy: "sidecar", semconv.WeftService: "mysql"})}, nil, nil},
+	{"nor is a query", []signal.Span{spanOf(1, 0, -1, "orders", signal.KindClient, signal.Attributes{"db.system.name": "mysql"})}, nil, nil},
 	{"logs alone are no exchange yet", nil, []signal.Log{logOf(1, "a", ""), logOf(0, "b", "x")}, nil},
 }
 

@@ -38,6 +38,7 @@ type head struct {
 	gateway         bool
 	proxy           bool
 	linked          bool
+	noRequest       bool // a call that belongs to no request by itself: to a database, or a TCP connection
 	failed          bool
 	status          uint16
 	start, end      int64
@@ -81,7 +82,8 @@ const (
 func headOf(s *signal.Span, f *facts.Facts) head {
 	return head{
 		span: s.SpanID, kind: s.Kind, gateway: f.Gateway(s), proxy: f.Proxy != "", linked: len(s.Links) > 0,
-		failed: f.Failed, status: uint16(f.Status), start: s.Start, end: s.Start + s.Duration(),
+		noRequest: f.Database != "" || f.Outbound(s) && f.RequestID == "",
+		failed:    f.Failed, status: uint16(f.Status), start: s.Start, end: s.Start + s.Duration(),
 		service: unique.Make(s.Service), method: unique.Make(f.Method), route: unique.Make(f.Route),
 		requestID: f.RequestID, clientRequestID: f.ClientRequestID,
 	}

@@ -88,6 +88,7 @@ type routingJSON struct {
 	Weight         any    `json:"weight"`
 	VerdictVersion string `json:"verdict_version"`
 	Outcome        string `json:"outcome"`
+	Cause          string `json:"cause,omitempty"` // the endpoint whose failure this one passed on
 }
 
 type eventJSON struct {
@@ -177,7 +178,7 @@ func span(s *signal.Span, adopted signal.SpanID) spanJSON {
 		out.Endpoint = a.Text(semconv.WeftEndpoint)
 		out.Routing = &routingJSON{
 			Service: a.Text(semconv.WeftService), Endpoint: out.Endpoint, Address: a.Text(semconv.WeftAddress), Pick: a.Text(semconv.WeftPick),
-			Weight: plain(a[semconv.WeftWeight], 0), VerdictVersion: text(a[semconv.WeftVerdictVersion]), Outcome: a.Text(semconv.WeftOutcome),
+			Weight: plain(a[semconv.WeftWeight], 0), VerdictVersion: text(a[semconv.WeftVerdictVersion]), Outcome: a.Text(semconv.WeftOutcome), Cause: a.Text(semconv.WeftCause),
 		}
 	}
 	for _, e := range s.Events {

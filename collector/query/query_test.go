@@ -115,6 +115,7 @@ func shop(n byte, requestID string) []signal.Span {
 	}
 	failed := spanOf(n, 5, 4, "orders", signal.KindClient, attempt("sidecar", "payment", "payment-2", 0))
 	failed.Status, failed.Attributes[semconv.HTTPResponseStatusCode], failed.Attributes[semconv.WeftOutcome] = signal.StatusError, int64(503), "error"
+	failed.Attributes[semconv.WeftCause] = "cart/cart-1" // whose alert belongs to this request, too
 	return []signal.Span{
 		spanOf(n, 1, 0, "gateway", signal.KindServer, r(signal.Attributes{semconv.WeftProxy: "gateway", semconv.HTTPRoute: "/api/checkout", semconv.ClientRequestID: "client-" + requestID})),
 		spanOf(n, 2, 1, "gateway", signal.KindClient, attempt("gateway", "orders", "orders-1", 0)),
@@ -226,7 +227,7 @@ func TestRequestByAnyID(t *testing.T) {
 		if v := pluck(got["verdicts"], "endpoint") + " " + pluck(got["verdicts"], "state"); v != "payment/payment-2 mysql/mysql-1 orders/orders-1 payment/payment-3 ejected degraded healthy healthy" {
 			t.Errorf("%s: verdicts %q", id, v)
 		}
-		if a := pluck(got["alerts"], "fingerprint"); a != "a" {
+		if a := pluck(got["alerts"], "fingerprint"); a != "a c" {
 			t.Errorf("%s: alerts %q", id, a)
 		}
 	}

@@ -142,6 +142,10 @@ func touched(whole *correlate.Whole) touch {
 			t.services[service] = true
 			t.endpoints[service+"/"+a.Text(semconv.WeftEndpoint)] = true
 		}
+		if cause := a.Text(semconv.WeftCause); cause != "" {
+			service, _, _ := strings.Cut(cause, "/")
+			t.services[service], t.endpoints[cause] = true, true
+		}
 		if s.Kind == signal.KindClient && cmp.Or(a.Text("db.system.name"), a.Text("db.system")) != "" {
 			for _, key := range []string{"db.system.name", "db.system", "peer.service", semconv.ServerAddress} {
 				if name := a.Text(key); name != "" {

@@ -190,6 +190,9 @@ func (p *page) label(n *node) (text, colour string) {
 	case n.Proxy == "sidecar":
 		text = clean(n.Service) + " ← its sidecar " + clean(n.Instance)
 	}
+	if cause, ok := n.Attributes["weft.cause"].(string); ok {
+		text += ", because of " + clean(cause)
+	}
 	if n.lost {
 		text += " (its caller is not known)"
 	}
