@@ -22,8 +22,10 @@ func Metrics(durations Durations) echo.MiddlewareFunc {
 		attrs = append(attrs,
 			telemetry.Str(semconv.HTTPRequestMethod, method),
 			telemetry.Str(semconv.URLScheme, scheme(raw)),
-			telemetry.Int(semconv.HTTPResponseStatusCode, int64(r.Response.Status)),
 		)
+		if r.Response.Status != 0 { // 0: cut off before there was a header
+			attrs = append(attrs, telemetry.Int(semconv.HTTPResponseStatusCode, int64(r.Response.Status)))
+		}
 		if r.Matched != nil {
 			attrs = append(attrs, telemetry.Str(semconv.HTTPRoute, r.Matched.Pattern), telemetry.Str(semconv.WeftRoute, r.Matched.Name))
 		}

@@ -16,7 +16,7 @@ var (
 	exportedDesc = prometheus.NewDesc("weft_telemetry_exported_total",
 		"Spans, log records or metric points that the agent took.", []string{"signal"}, nil)
 	pendingDesc = prometheus.NewDesc("weft_telemetry_pending_bytes",
-		"Encoded and waiting for the agent.", []string{"signal"}, nil)
+		"Encoded, and waiting for the agent or on the way to it.", []string{"signal"}, nil)
 	overflowDesc = prometheus.NewDesc("weft_telemetry_overflow_total",
 		"Durations counted under the overflow set, because there are too many attribute sets.", nil, nil)
 )
@@ -43,8 +43,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(exportedDesc, prometheus.CounterValue, float64(n.Exported.Load()), name)
 	}
 	for name, q := range map[string]*delivery.Queue{"spans": c.t.spans, "logs": c.t.logs} {
-		pending, _ := q.Pending()
-		out <- prometheus.MustNewConstMetric(pendingDesc, prometheus.GaugeValue, float64(pending), name)
+		out <- prometheus.MustNewConstMetric(pendingDesc, prometheus.GaugeValue, float64(q.Pending()), name)
 	}
 	out <- prometheus.MustNewConstMetric(overflowDesc, prometheus.CounterValue, float64(c.t.durations.overflow.Load()))
 }

@@ -227,7 +227,7 @@ func TestADeadAgentCostsTheOldest(t *testing.T) {
 			runtime.Gosched() // let batches fail on the way
 		}
 	}
-	if pending, _ := tel.spans.Pending(); pending > spanBytes {
+	if pending := tel.spans.Pending(); pending > spanBytes {
 		t.Fatalf("%d bytes pending", pending)
 	}
 	agent := startAgent(t, addr)

@@ -126,11 +126,11 @@ func (q *Queue) due(now time.Time) (due, some bool) {
 	return q.bytes >= sendBytes || (quick && age >= lightDelay) || age >= flushDelay, q.items > 0
 }
 
-// Pending is what waits, in bytes and items.
-func (q *Queue) Pending() (bytes, items int) {
+// Pending is what waits or is on its way, in bytes.
+func (q *Queue) Pending() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.bytes, q.items
+	return q.bytes + q.sent
 }
 
 // take moves out the oldest chunks, as many as make one request.
