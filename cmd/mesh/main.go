@@ -17,30 +17,22 @@ import (
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := command(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "mesh:", err)
-		os.Exit(1)
-	}
-}
-
-func command(ctx context.Context, args []string) error {
-	const usage = "usage: mesh sidecar|control [check] --config FILE"
-	role := append(args, "")[0]
-	run, ok := map[string]func(context.Context, string) error{"sidecar": sidecar.Run, "control": control.Run}[role]
-	if !ok {
-		return fmt.Errorf("%s", usage)
-	}
-	args = args[1:]
+	defer stop()
+	role, args := append(os.Args, "", "")[1], os.Args[min(2, len(os.Args)):]
+	run := map[string]func(context.Context, string) error{"sidecar": sidecar.Run, "control": control.Run}[role]
 	if len(args) > 0 && args[0] == "check" {
 		check := map[string]func(string) error{"sidecar": sidecar.Check, "control": control.Check}[role]
 		run, args = func(_ context.Context, path string) error { return check(path) }, args[1:]
 	}
-	flags := flag.NewFlagSet("mesh "+role, flag.ContinueOnError)
+	flags := flag.NewFlagSet("mesh "+role, flag.ExitOnError)
 	path := flags.String("config", "", "the role's YAML file")
-	if err := flags.Parse(args); err != nil || *path == "" || flags.NArg() > 0 {
-		return fmt.Errorf("%s", usage)
+	_ = flags.Parse(args) // ends the process itself
+	if role != "sidecar" && role != "control" || *path == "" || flags.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "usage: mesh sidecar|control [check] --config FILE")
+		os.Exit(2)
 	}
-	return run(ctx, *path)
+	if err := run(ctx, *path); err != nil {
+		fmt.Fprintln(os.Stderr, "mesh:", err)
+		os.Exit(1)
+	}
 }
