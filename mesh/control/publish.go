@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	look     = 200 * time.Millisecond // how often leases, times to live and refreshes are looked at
+	look     = 100 * time.Millisecond // how often leases, times to live and refreshes are looked at
 	coalesce = time.Second            // what is not urgent is pushed at most this often per service
 )
 

@@ -194,7 +194,7 @@ func (t *tracker) proxies() []Proxy {
 	for _, name := range slices.Sorted(maps.Keys(newest)) {
 		s := newest[name]
 		status := Proxy{
-			Proxy: name, Since: s.since, Services: slices.Clone(s.services), Nacks: s.nacks, LastNack: s.lastNack,
+			Proxy: name, Since: s.since, Services: append([]string{}, s.services...), Nacks: s.nacks, LastNack: s.lastNack,
 			Acked: map[string]string{}, Applied: maps.Clone(s.acked),
 		}
 		for service, a := range s.acked {
