@@ -40,6 +40,7 @@ const version = "0.1"
 // Gateway is one running edge proxy.
 type Gateway struct {
 	path      string
+	loaded    [32]byte // digest of the file that New read
 	id        identity.ID
 	source    *identity.Source // nil without an identity
 	telemetry *telemetry.Telemetry
@@ -72,11 +73,12 @@ func Run(ctx context.Context, path string) error {
 
 // New reads the configuration and opens both ports, so that one in use is an error at once. It starts nothing.
 func New(path string) (*Gateway, error) {
+	loaded := config.Digest(path)
 	cfg, err := load(path)
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{path: path, endpoints: endpoints.NewTable(nil)}
+	g := &Gateway{path: path, loaded: loaded, endpoints: endpoints.NewTable(nil)}
 	g.id = identity.ID{TrustDomain: cfg.Identity.TrustDomain, Role: identity.RoleProxy, Service: serviceName, Instance: cfg.Instance}
 	if cfg.Identity.Enabled() {
 		g.source = identity.NewSource(cfg.Identity, g.id)
@@ -159,7 +161,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	run(g.ops.Run)
 	run(g.telemetry.Run)
 	run(g.forwarder.Run)
-	run(func(ctx context.Context) error { return config.Watch(ctx, g.path, g.reload) })
+	run(func(ctx context.Context) error { return config.WatchSince(ctx, g.path, g.loaded, g.reload) })
 	if g.source != nil {
 		run(g.source.Run)
 	}

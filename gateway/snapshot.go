@@ -45,8 +45,18 @@ func (g *Gateway) build(cfg *Config) (*snapshot, error) {
 		e.matched.Auth = g.authorizers(e.route.Auth)
 	}
 	s.echo = echo.New()
-	s.echo.Pre(g.chain(s)...)
+	whole := compose(g.chain(s))
+	s.echo.Pre(func(echo.HandlerFunc) echo.HandlerFunc { return whole })
 	return s, nil
+}
+
+// compose joins the steps once; echo would join them again for each request.
+func compose(steps []echo.MiddlewareFunc) echo.HandlerFunc {
+	whole := echo.NotFoundHandler // never reached: the last step carries the request
+	for _, step := range slices.Backward(steps) {
+		whole = step(whole)
+	}
+	return whole
 }
 
 // use puts a snapshot in force. Connections, breakers and what is known of endpoints live on.

@@ -26,10 +26,9 @@ func AccessLog(records Records) echo.MiddlewareFunc {
 }
 
 func record(records Records, r *Request, raw *http.Request) {
-	var space [14]telemetry.Attr
 	method, _ := knownMethod(raw.Method)
 	took := r.Duration()
-	attrs := append(space[:0],
+	attrs := append(r.attrs[:0],
 		telemetry.Str(semconv.RequestIDLog, r.Call.RequestID),
 		telemetry.Str(semconv.HTTPRequestMethod, method),
 		telemetry.Str(semconv.URLPath, raw.URL.Path),
@@ -54,10 +53,11 @@ func record(records Records, r *Request, raw *http.Request) {
 	if r.Failed() {
 		severity = telemetry.SeverityError
 	}
-	records.Log(&telemetry.Record{
+	r.record = telemetry.Record{
 		Time: r.Start.Add(took), TraceID: r.Call.TraceID, SpanID: r.Call.SpanID, Severity: severity,
 		Body: line(method, raw.URL.Path, r.Response.Status, took), Attrs: attrs,
-	})
+	}
+	records.Log(&r.record)
 }
 
 // line is for people: "GET /api/home 200 12.3ms".

@@ -18,8 +18,7 @@ type Durations interface {
 func Metrics(durations Durations) echo.MiddlewareFunc {
 	observe := func(r *Request, raw *http.Request) {
 		method, _ := knownMethod(raw.Method)
-		attrs := make([]telemetry.Attr, 0, 6)
-		attrs = append(attrs,
+		attrs := append(r.attrs[:0],
 			telemetry.Str(semconv.HTTPRequestMethod, method),
 			telemetry.Str(semconv.URLScheme, scheme(raw)),
 		)

@@ -13,6 +13,7 @@ import (
 
 	"weft/internal/forward"
 	"weft/internal/sample"
+	"weft/internal/telemetry"
 )
 
 // Request is what the chain knows about one request. One goroutine uses it.
@@ -33,6 +34,12 @@ type Request struct {
 	// Subject is who the credential named; empty on open routes.
 	Subject  string
 	Response Response
+
+	// What the observers report is built here, one after another: together with the Request it is one allocation.
+	span   telemetry.Span
+	record telemetry.Record
+	attrs  [20]telemetry.Attr
+	links  [1]telemetry.Link
 
 	observers [4]func(*Request, *http.Request)
 	count     int

@@ -26,14 +26,13 @@ func Trace(spans Spans) echo.MiddlewareFunc {
 }
 
 func report(spans Spans, r *Request, raw *http.Request) {
-	var space [20]telemetry.Attr
-	var links [1]telemetry.Link
 	method, known := knownMethod(raw.Method)
-	span := telemetry.Span{
+	r.span = telemetry.Span{
 		TraceID: r.Call.TraceID, SpanID: r.Call.SpanID, ParentID: r.Parent, Name: method, Kind: telemetry.KindServer,
 		Start: r.Start, End: r.Start.Add(r.Duration()), Error: r.Failed(),
 	}
-	attrs := append(space[:0],
+	span := &r.span
+	attrs := append(r.attrs[:0],
 		telemetry.Str(semconv.HTTPRequestMethod, method),
 		telemetry.Str(semconv.URLPath, raw.URL.Path), // never the query: it may carry credentials
 		telemetry.Str(semconv.URLScheme, scheme(raw)),
@@ -63,8 +62,8 @@ func report(spans Spans, r *Request, raw *http.Request) {
 	}
 	if r.ClientTrace != ([16]byte{}) {
 		attrs = append(attrs, telemetry.Str(semconv.ClientTraceID, hex.EncodeToString(r.ClientTrace[:])))
-		links[0] = telemetry.Link{TraceID: r.ClientTrace, SpanID: r.ClientSpan}
-		span.Links = links[:]
+		r.links[0] = telemetry.Link{TraceID: r.ClientTrace, SpanID: r.ClientSpan}
+		span.Links = r.links[:]
 	}
 	if span.Error {
 		attrs = append(attrs, telemetry.Str(semconv.ErrorType, r.errorType()))
@@ -73,7 +72,7 @@ func report(spans Spans, r *Request, raw *http.Request) {
 		}
 	}
 	span.Attrs = attrs
-	spans.Span(&span)
+	spans.Span(span)
 }
 
 // knownMethod bounds what a client can make of names and labels.
