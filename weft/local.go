@@ -12,10 +12,11 @@ import (
 
 	"weft/internal/config"
 	"weft/weft/up"
+	"weft/weft/up/plan"
 )
 
 func runUp(ctx context.Context, in *invocation) error {
-	options := up.DefaultOptions()
+	options := plan.DefaultOptions()
 	var file string
 	var noDemo, noTraffic bool
 	in.flags.StringVar(&file, "config", "", "a YAML file with the same settings, and overlays for each role")
@@ -52,8 +53,8 @@ func runUp(ctx context.Context, in *invocation) error {
 }
 
 // withFile lays what was said on the command line over what the file says.
-func withFile(file string, said up.Options, in *invocation) (up.Options, error) {
-	options := up.DefaultOptions()
+func withFile(file string, said plan.Options, in *invocation) (plan.Options, error) {
+	options := plan.DefaultOptions()
 	if err := config.Load(file, &options); err != nil {
 		return options, err
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"weft/weft/up"
+	"weft/weft/up/plan"
 )
 
 // invocation is one call of the command.
@@ -72,7 +72,7 @@ func newInvocation(c command, args []string, stdout, stderr io.Writer) *invocati
 		fmt.Fprintf(stderr, "weft %s %s\n  %s\n", c.name, c.args, c.help)
 		in.flags.PrintDefaults()
 	}
-	in.flags.StringVar(&in.data, "data", up.DefaultOptions().Data, "the data folder of weft up")
+	in.flags.StringVar(&in.data, "data", plan.DefaultOptions().Data, "the data folder of weft up")
 	return in
 }
 

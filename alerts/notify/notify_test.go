@@ -60,7 +60,7 @@ func TestSignature(t *testing.T) {
 		{"no time", "key", "v1=00", body, now, false},
 		{"nothing", "key", "", body, now, false},
 	} {
-		if err := Verify(tc.secret, tc.header, tc.body, tc.at, 5*time.Minute); (err == nil) != tc.good {
+		if err := Verify(tc.secret, tc.header, tc.body, tc.at); (err == nil) != tc.good {
 			t.Errorf("%s: %v", tc.name, err)
 		}
 	}
@@ -200,8 +200,8 @@ func FuzzVerify(f *testing.F) {
 	f.Add("t=1,v1=00", []byte("{}"))
 	f.Add(Sign("key", []byte("{}"), time.Unix(1, 0)), []byte("{}"))
 	f.Fuzz(func(t *testing.T, header string, body []byte) {
-		_ = Verify("key", header, body, time.Unix(1, 0), time.Minute)
-		if err := Verify("key", Sign("key", body, time.Unix(1, 0)), body, time.Unix(2, 0), time.Minute); err != nil {
+		_ = Verify("key", header, body, time.Unix(1, 0))
+		if err := Verify("key", Sign("key", body, time.Unix(1, 0)), body, time.Unix(2, 0)); err != nil {
 			t.Fatal(err)
 		}
 	})

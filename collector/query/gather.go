@@ -32,8 +32,9 @@ type search struct {
 	logs       []signal.Log
 	found      []signal.TraceID
 	asked      int
-	incomplete []string // stores that could not say all, and why
-	silent     int      // stores that said nothing
+	incomplete []string        // stores that could not say all, and why
+	silent     int             // stores that said nothing
+	group      *errgroup.Group // of this round
 }
 
 // gather asks the stores in parallel, round by round, until nothing new is named. It fails when no store answered.
@@ -69,24 +70,24 @@ func (a *api) gather(ctx context.Context, id string) (*search, error) {
 
 // round asks for all that is named and not yet asked for, and is false when that is nothing.
 func (s *search) round(ctx context.Context) bool {
-	var g errgroup.Group
-	g.SetLimit(parallel)
+	s.group = &errgroup.Group{}
+	s.group.SetLimit(parallel)
 	before, spans, logs := s.asked, len(s.spans), len(s.logs)
 	for trace, asked := range s.traces {
 		if !asked {
 			s.traces[trace] = true
-			ask(&g, s, "spans", &s.spans, func() ([]signal.Span, error) { return s.api.Spans.ByTrace(ctx, trace) })
-			ask(&g, s, "logs", &s.logs, func() ([]signal.Log, error) { return s.api.Logs.ByTrace(ctx, trace) })
+			ask(s, "spans", &s.spans, func() ([]signal.Span, error) { return s.api.Spans.ByTrace(ctx, trace) })
+			ask(s, "logs", &s.logs, func() ([]signal.Log, error) { return s.api.Logs.ByTrace(ctx, trace) })
 		}
 	}
 	for id, asked := range s.ids {
 		if !asked {
 			s.ids[id] = true
-			ask(&g, s, "spans", &s.found, func() ([]signal.TraceID, error) { return s.api.Spans.TracesOf(ctx, id) })
-			ask(&g, s, "logs", &s.logs, func() ([]signal.Log, error) { return s.api.Logs.ByRequest(ctx, id) })
+			ask(s, "spans", &s.found, func() ([]signal.TraceID, error) { return s.api.Spans.TracesOf(ctx, id) })
+			ask(s, "logs", &s.logs, func() ([]signal.Log, error) { return s.api.Logs.ByRequest(ctx, id) })
 		}
 	}
-	_ = g.Wait() // what failed is in incomplete
+	_ = s.group.Wait() // what failed is in incomplete
 	for i := range s.spans[spans:] {
 		s.followID(s.spans[spans+i].RequestID)
 	}
@@ -101,9 +102,9 @@ func (s *search) round(ctx context.Context) bool {
 }
 
 // ask puts one question to a store. What it has is kept even if it could not say all.
-func ask[T any](g *errgroup.Group, s *search, store string, into *[]T, question func() ([]T, error)) {
+func ask[T any](s *search, store string, into *[]T, question func() ([]T, error)) {
 	s.asked++
-	g.Go(func() error {
+	s.group.Go(func() error {
 		items, err := question()
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -58,6 +58,11 @@ func TestSizes(t *testing.T) {
 	report(t, complaints)
 }
 
+// dictated are methods whose parameters the interface of a library fixes.
+var dictated = map[string]bool{
+	"collector/store/metricstore/metricstore.go: Append": true, // Prometheus' storage.AppenderV2
+}
+
 func function(s *source, f *ast.FuncDecl) []string {
 	var faults []string
 	lines := s.positions.Position(f.End()).Line - s.positions.Position(f.Pos()).Line + 1

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 )
 
 // Client talks to the weft up that runs on a data folder.
@@ -102,8 +103,10 @@ func do(client *http.Client, request *http.Request, out any) error {
 	return json.NewDecoder(response.Body).Decode(out)
 }
 
+const answerTimeout = 5 * time.Second
+
 func getOK(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -2,7 +2,7 @@ package up
 
 import (
 	"bytes"
-	"errors"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"weft/weft/up/plan"
 )
 
 // spawner starts children from one locked thread: the kernel's parent-death signal is sent when the *thread* that
@@ -51,14 +53,14 @@ type process struct {
 }
 
 // launch starts the part's program with its output appended to a log file of its own.
-func (s *spawner) launch(part *Part) (*process, error) {
-	log, err := os.OpenFile(part.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func (s *spawner) launch(part *plan.Part) (*process, error) {
+	log, err := os.OpenFile(part.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", part.Name, err)
 	}
 	defer log.Close()
-	cmd := exec.Command(part.program, part.args...)
-	cmd.Env = append(os.Environ(), part.env...)
+	cmd := exec.Command(part.Program, part.Args...)
+	cmd.Env = append(os.Environ(), part.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// A group of its own keeps a Ctrl-C in the terminal from reaching the children before weft up stops them in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
@@ -112,6 +114,25 @@ func stopAll(processes []*process, grace time.Duration) {
 	wg.Wait()
 }
 
+// await polls ready until it is nil, the part has ended, or ctx has.
+func await(ctx context.Context, part *plan.Part, p *process) error {
+	pause := time.NewTicker(50 * time.Millisecond)
+	defer pause.Stop()
+	for {
+		err := part.Ready()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.exited:
+			return fmt.Errorf("%s: died at start (%v): %s", part.Name, p.err, lastWords(part.Log))
+		case <-ctx.Done():
+			return fmt.Errorf("%s: not ready: %w; its log is %s", part.Name, err, part.Log)
+		case <-pause.C:
+		}
+	}
+}
+
 // lastWords are the final lines of a log, for the one-line error about a child that died.
 func lastWords(path string) string {
 	raw, err := os.ReadFile(path)
@@ -124,13 +145,4 @@ func lastWords(path string) string {
 		words = words[:400] + "…"
 	}
 	return words
-}
-
-// missing says which file a failed lookup was for.
-func missing(part string, err error) error {
-	var pathError *os.PathError
-	if errors.As(err, &pathError) {
-		return fmt.Errorf("%s: the program %s is missing; run make build", part, pathError.Path)
-	}
-	return fmt.Errorf("%s: %w", part, err)
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"weft/weft/up/plan"
 )
 
 // Status is what weft status prints.
@@ -47,13 +49,13 @@ type server struct {
 // since a Unix socket's path may have no more than 107 bytes.
 func socketFile(data string) string { return filepath.Join(data, "up.socket") }
 
-func listen(fleet *fleet, plan *plan) (*server, error) {
-	path := filepath.Join(plan.run, "up.sock")
+func listen(fleet *fleet, layout *plan.Plan) (*server, error) {
+	path := filepath.Join(layout.Run, "up.sock")
 	listener, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{fleet: fleet, pathFile: socketFile(plan.data)}
+	s := &server{fleet: fleet, pathFile: socketFile(layout.Data)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", s.status)
 	mux.HandleFunc("POST /break/{part...}", s.breakPart)
@@ -81,7 +83,7 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) {
 			if addresses == nil {
 				addresses = map[string]string{}
 			}
-			out.Parts[i] = PartStatus{Name: m.part.Name, PID: pid, Healthy: pid != 0 && m.part.ready() == nil, Addresses: addresses}
+			out.Parts[i] = PartStatus{Name: m.part.Name, PID: pid, Healthy: pid != 0 && m.part.Ready() == nil, Addresses: addresses}
 		})
 	}
 	wg.Wait()
@@ -109,12 +111,12 @@ func (s *server) breakPart(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 	case fault.Kill:
 		err = m.takeDown(0)
-	case m.part.admin == "":
+	case m.part.Admin == "":
 		err = fmt.Errorf("%s can only be broken with --kill", m.part.Name)
 	default:
 		var body []byte
 		if body, err = json.Marshal(fault); err == nil {
-			err = tell(r.Context(), m.part.admin, http.MethodPost, body)
+			err = tell(r.Context(), m.part.Admin, http.MethodPost, body)
 		}
 	}
 	answer(w, err)
@@ -131,8 +133,8 @@ func (s *server) heal(w http.ResponseWriter, r *http.Request) {
 			if err := s.fleet.bringUp(ctx, m); err != nil {
 				faults = append(faults, err.Error())
 			}
-		} else if m.part.admin != "" {
-			if err := tell(ctx, m.part.admin, http.MethodDelete, nil); err != nil {
+		} else if m.part.Admin != "" {
+			if err := tell(ctx, m.part.Admin, http.MethodDelete, nil); err != nil {
 				faults = append(faults, m.part.Name+": "+err.Error())
 			}
 		}

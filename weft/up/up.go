@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"weft/weft/up/plan"
 )
 
 const (
@@ -24,7 +26,7 @@ const (
 
 // Run starts everything, prints what there is to open, and blocks until ctx ends or a part dies at start. Nothing it
 // started is alive when it returns.
-func Run(ctx context.Context, options Options, out io.Writer) error {
+func Run(ctx context.Context, options plan.Options, out io.Writer) error {
 	began := time.Now()
 	unlock, err := claim(options.Data)
 	if err != nil {
@@ -36,11 +38,11 @@ func Run(ctx context.Context, options Options, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(run)
-	plan, err := newPlan(options, run)
+	layout, err := plan.New(options, run)
 	if err != nil {
 		return err
 	}
-	fleet := newFleet(plan.parts)
+	fleet := newFleet(layout.Parts)
 	threadStop := make(chan struct{})
 	var thread sync.WaitGroup
 	thread.Go(func() { fleet.spawner.run(threadStop) })
@@ -48,7 +50,7 @@ func Run(ctx context.Context, options Options, out io.Writer) error {
 	defer close(threadStop)
 	defer fleet.stopAll()
 
-	server, err := listen(fleet, plan)
+	server, err := listen(fleet, layout)
 	if err != nil {
 		return err
 	}
@@ -56,10 +58,10 @@ func Run(ctx context.Context, options Options, out io.Writer) error {
 	if err := fleet.start(ctx); err != nil {
 		return err
 	}
-	if err := firstAnswer(ctx, plan); err != nil {
+	if err := firstAnswer(ctx, layout); err != nil {
 		return err
 	}
-	printTable(out, plan, time.Since(began))
+	printTable(out, layout, time.Since(began))
 	return fleet.supervise(ctx)
 }
 
@@ -88,14 +90,14 @@ type fleet struct {
 
 // member is a part and the process that plays it now.
 type member struct {
-	part    *Part
+	part    *plan.Part
 	mu      sync.Mutex
 	process *process
 	// held down on purpose: by weft stop, or by weft demo break --kill.
 	held bool
 }
 
-func newFleet(parts []*Part) *fleet {
+func newFleet(parts []*plan.Part) *fleet {
 	f := &fleet{spawner: newSpawner()}
 	for _, part := range parts {
 		f.members = append(f.members, &member{part: part})
@@ -116,10 +118,10 @@ func (f *fleet) find(name string) *member {
 func (f *fleet) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	for phase := first; phase < phases; phase++ {
+	for phase := plan.First; phase < plan.Phases; phase++ {
 		group, ctx := errgroup.WithContext(ctx)
 		for _, m := range f.members {
-			if m.part.phase == phase {
+			if m.part.Phase == phase {
 				group.Go(func() error { return f.bringUp(ctx, m) })
 			}
 		}
@@ -136,8 +138,8 @@ func (f *fleet) bringUp(ctx context.Context, m *member) error {
 	m.held = false
 	p := m.process
 	if p == nil || !p.alive() {
-		if m.part.prepare != nil {
-			if err := m.part.prepare(); err != nil {
+		if m.part.Prepare != nil {
+			if err := m.part.Prepare(); err != nil {
 				m.mu.Unlock()
 				return err
 			}
@@ -183,7 +185,7 @@ func (m *member) pid() int {
 func (f *fleet) supervise(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, m := range f.members {
-		if m.part.supervised {
+		if m.part.Supervised {
 			group.Go(func() error { f.keepUp(ctx, m); return nil })
 		}
 	}
@@ -249,13 +251,13 @@ func (f *fleet) stopOrder() [][]*member {
 	groups := make([][]*member, 5)
 	for _, m := range f.members {
 		switch {
-		case m.part.phase >= third:
+		case m.part.Phase >= plan.Third:
 			groups[0] = append(groups[0], m)
-		case !m.part.supervised || m.part.Name == "gateway":
+		case !m.part.Supervised || m.part.Name == "gateway":
 			groups[1] = append(groups[1], m)
 		case m.part.Name == "collector":
 			groups[3] = append(groups[3], m)
-		case m.part.phase == first:
+		case m.part.Phase == plan.First:
 			groups[4] = append(groups[4], m)
 		default:
 			groups[2] = append(groups[2], m)
@@ -265,26 +267,22 @@ func (f *fleet) stopOrder() [][]*member {
 }
 
 // firstAnswer waits until the whole chain carries a request, so that what the table promises is true.
-func firstAnswer(ctx context.Context, plan *plan) error {
-	if !plan.options.Demo.Enabled {
+func firstAnswer(ctx context.Context, layout *plan.Plan) error {
+	if !layout.Options.Demo.Enabled {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	gateway, err := plan.addresses.of("gateway.http")
-	if err != nil {
-		return err
-	}
 	pause := time.NewTicker(100 * time.Millisecond)
 	defer pause.Stop()
 	for {
-		err := getOK(ctx, "http://"+gateway+"/api/home")
+		err := getOK(ctx, "http://"+layout.Address("gateway.http")+"/api/home")
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("the demo shop does not answer through the gateway; the logs are in %s", filepath.Join(plan.data, "logs")), err)
+			return errors.Join(fmt.Errorf("the demo shop does not answer through the gateway; the logs are in %s", filepath.Join(layout.Data, "logs")), err)
 		case <-pause.C:
 		}
 	}

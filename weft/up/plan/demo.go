@@ -1,4 +1,4 @@
-package up
+package plan
 
 import (
 	"fmt"
@@ -34,14 +34,14 @@ func demoRoutes() []any {
 	}
 }
 
-func (p *plan) demo() error {
+func (p *Plan) demo() error {
 	if err := p.addBacking(); err != nil {
 		return err
 	}
 	node := 0
 	for _, service := range shop {
 		for n := 1; n <= service.copies; n++ {
-			node = node%p.options.Nodes + 1
+			node = node%p.Options.Nodes + 1
 			endpoint := demoEndpoint{demoService: service, instance: fmt.Sprintf("%s-%d", service.name, n), node: node}
 			if err := p.addEndpoint(endpoint); err != nil {
 				return err
@@ -60,8 +60,8 @@ type demoEndpoint struct {
 
 // addEndpoint adds a service and the sidecar beside it. The service listens on a Unix socket that only this user may
 // open: without a mesh identity there is no port to call.
-func (p *plan) addEndpoint(e demoEndpoint) error {
-	app := filepath.Join(p.run, e.instance+".sock")
+func (p *Plan) addEndpoint(e demoEndpoint) error {
+	app := filepath.Join(p.Run, e.instance+".sock")
 	routes, err := p.addSidecar(e, app)
 	if err != nil {
 		return err
@@ -74,26 +74,26 @@ func (p *plan) addEndpoint(e demoEndpoint) error {
 	if err != nil {
 		return err
 	}
-	admin := filepath.Join(p.run, e.instance+".admin.sock")
+	admin := filepath.Join(p.Run, e.instance+".admin.sock")
 	part := &Part{
-		Name: "demo/" + e.instance, Addresses: map[string]string{"unix": app}, program: "demo", phase: third, admin: admin,
-		args: []string{e.name, "--instance", e.instance, "--socket", app, "--admin", admin},
-		env: []string{
+		Name: "demo/" + e.instance, Addresses: map[string]string{"unix": app}, Program: "demo", Phase: Third, Admin: admin,
+		Args: []string{e.name, "--instance", e.instance, "--socket", app, "--admin", admin},
+		Env: []string{
 			"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + telemetry["otlp_grpc"], "HTTP_PROXY=http://" + outbound, "http_proxy=http://" + outbound,
 			"NO_PROXY=", "no_proxy=",
 		},
-		ready: socketReady(app),
+		Ready: socketReady(app),
 	}
 	if e.name == "catalog" {
-		part.args = append(part.args, "--log-file", filepath.Join(p.fileLogs(e.node), e.instance+".log"))
+		part.Args = append(part.Args, "--log-file", filepath.Join(p.fileLogs(e.node), e.instance+".log"))
 	}
-	part.args = append(part.args, p.backingFlags(e.needs, routes)...)
-	part.env = append(part.env, p.backingEnv()...)
+	part.Args = append(part.Args, p.backingFlags(e.needs, routes)...)
+	part.Env = append(part.Env, p.backingEnv()...)
 	return p.add(part)
 }
 
 // addSidecar returns the address of the sidecar's TCP route to each backing service.
-func (p *plan) addSidecar(e demoEndpoint, app string) (map[string]string, error) {
+func (p *Plan) addSidecar(e demoEndpoint, app string) (map[string]string, error) {
 	name := "sidecar/" + e.instance
 	at, err := p.reserve(name, "inbound", "outbound", "ops")
 	if err != nil {
@@ -121,15 +121,15 @@ func (p *plan) addSidecar(e demoEndpoint, app string) (map[string]string, error)
 		"service": e.name, "instance": e.instance, "version": "1", "ops": at["ops"], "identity": p.identity(), "control": control,
 		"telemetry": telemetry, "inbound": map[string]any{"listen": at["inbound"], "app": "unix://" + app, "protocol": "http"},
 		"outbound": map[string]any{"listen": at["outbound"], "services": e.calls}, "tcp_routes": tcp,
-	}, p.options.Sidecar)
+	}, p.Options.Sidecar)
 	if err != nil {
 		return nil, err
 	}
-	return routes, p.add(&Part{Name: name, Addresses: at, program: "mesh", args: []string{"sidecar", "--config", path}, phase: second})
+	return routes, p.add(&Part{Name: name, Addresses: at, Program: "mesh", Args: []string{"sidecar", "--config", path}, Phase: Second})
 }
 
-func (p *plan) addTraffic() error {
-	if p.options.Demo.Traffic == 0 {
+func (p *Plan) addTraffic() error {
+	if p.Options.Demo.Traffic == 0 {
 		return nil
 	}
 	gateway, err := p.addresses.of("gateway.http")
@@ -137,14 +137,14 @@ func (p *plan) addTraffic() error {
 		return err
 	}
 	return p.add(&Part{
-		Name: "demo/traffic", program: "demo", phase: last, supervised: true, ready: func() error { return nil },
-		args: []string{"traffic", "--gateway", "http://" + gateway, "--rate", fmt.Sprint(p.options.Demo.Traffic)},
-		Note: fmt.Sprintf("%g requests/s", p.options.Demo.Traffic),
+		Name: "demo/traffic", Program: "demo", Phase: Last, Supervised: true, Ready: func() error { return nil },
+		Args: []string{"traffic", "--gateway", "http://" + gateway, "--rate", fmt.Sprint(p.Options.Demo.Traffic)},
+		Note: fmt.Sprintf("%g requests/s", p.Options.Demo.Traffic),
 	})
 }
 
-// services lists the shop's service names, for the table.
-func shopServices() string {
+// ShopServices are the shop's service names, for the table.
+func ShopServices() string {
 	names := make([]string, 0, len(shop))
 	for _, s := range shop {
 		names = append(names, s.name)

@@ -1,4 +1,4 @@
-package up
+package plan
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func serverProgram(name string) (string, bool) {
 
 // hasServer says whether a backing service is a network service here. The queue always is: without Debian's
 // nats-server, its own code runs in a process of ours.
-func (p *plan) hasServer(service string) bool {
+func (p *Plan) hasServer(service string) bool {
 	switch service {
 	case "mysql":
 		_, found := serverProgram("mariadbd")
@@ -39,7 +39,7 @@ func (p *plan) hasServer(service string) bool {
 }
 
 // backingServices is control's list of static endpoints.
-func (p *plan) backingServices() (map[string]any, error) {
+func (p *Plan) backingServices() (map[string]any, error) {
 	out := map[string]any{}
 	for _, service := range []string{"mysql", "redis", "nats"} {
 		if !p.hasServer(service) {
@@ -57,7 +57,7 @@ func (p *plan) backingServices() (map[string]any, error) {
 	return out, nil
 }
 
-func (p *plan) addBacking() error {
+func (p *Plan) addBacking() error {
 	for _, add := range []func() error{p.addDatabase, p.addCache, p.addQueue} {
 		if err := add(); err != nil {
 			return err
@@ -67,20 +67,20 @@ func (p *plan) addBacking() error {
 }
 
 // backingPart is what the three have in common; dir is the part's own data folder.
-func (p *plan) backingPart(service string) (part *Part, host, port, dir string, err error) {
+func (p *Plan) backingPart(service string) (part *Part, host, port, dir string, err error) {
 	at, err := p.reserve("demo/"+service+"-1", "tcp")
 	if err != nil {
 		return nil, "", "", "", err
 	}
-	dir = filepath.Join(p.data, "demo", service)
+	dir = filepath.Join(p.Data, "demo", service)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, "", "", "", err
 	}
 	host, port, err = net.SplitHostPort(at["tcp"])
-	return &Part{Name: "demo/" + service + "-1", Addresses: at, phase: second, ready: tcpReady(at["tcp"])}, host, port, dir, err
+	return &Part{Name: "demo/" + service + "-1", Addresses: at, Phase: Second, Ready: tcpReady(at["tcp"])}, host, port, dir, err
 }
 
-func (p *plan) addDatabase() error {
+func (p *Plan) addDatabase() error {
 	program, found := serverProgram("mariadbd")
 	if !found {
 		return nil
@@ -93,17 +93,17 @@ func (p *plan) addDatabase() error {
 	if err != nil {
 		return err
 	}
-	part.program = program
-	part.args = []string{
-		"--no-defaults", "--datadir=" + dir, "--bind-address=" + host, "--port=" + port, "--socket=" + filepath.Join(p.run, "mysql.sock"),
-		"--pid-file=" + filepath.Join(p.run, "mysql.pid"), "--init-file=" + initial, "--skip-name-resolve", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=2",
+	part.Program = program
+	part.Args = []string{
+		"--no-defaults", "--datadir=" + dir, "--bind-address=" + host, "--port=" + port, "--socket=" + filepath.Join(p.Run, "mysql.sock"),
+		"--pid-file=" + filepath.Join(p.Run, "mysql.pid"), "--init-file=" + initial, "--skip-name-resolve", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=2",
 		"--innodb-buffer-pool-size=24M", "--innodb-log-file-size=16M", "--performance-schema=OFF", "--max-connect-errors=1000000000", "--table-open-cache=64", "--aria-pagecache-buffer-size=8M",
 	}
 	if os.Getuid() == 0 {
-		part.args = append(part.args, "--user=root")
+		part.Args = append(part.Args, "--user=root")
 	}
-	part.prepare = func() error { return installDatabase(dir) }
-	part.ready = mysqlReady(part.Addresses["tcp"])
+	part.Prepare = func() error { return installDatabase(dir) }
+	part.Ready = mysqlReady(part.Addresses["tcp"])
 	part.Note = "MariaDB"
 	return p.add(part)
 }
@@ -139,7 +139,7 @@ func installDatabase(dir string) error {
 
 // databaseAccount writes the statements that the server runs at each start. The password is random, and kept beside
 // the database for the services.
-func (p *plan) databaseAccount(folder string) (string, error) {
+func (p *Plan) databaseAccount(folder string) (string, error) {
 	path := filepath.Join(folder, "password")
 	if _, err := os.Stat(path); err != nil {
 		if err := os.WriteFile(path, []byte(rand.Text()), 0o600); err != nil {
@@ -157,7 +157,7 @@ func (p *plan) databaseAccount(folder string) (string, error) {
 	return initial, os.WriteFile(initial, []byte(statements), 0o600)
 }
 
-func (p *plan) addCache() error {
+func (p *Plan) addCache() error {
 	program, found := serverProgram("redis-server")
 	if !found {
 		return nil
@@ -166,51 +166,51 @@ func (p *plan) addCache() error {
 	if err != nil {
 		return err
 	}
-	part.program, part.Note = program, "Redis"
-	part.args = []string{"--bind", host, "--port", port, "--dir", dir, "--save", "60 1", "--appendonly", "no"}
+	part.Program, part.Note = program, "Redis"
+	part.Args = []string{"--bind", host, "--port", port, "--dir", dir, "--save", "60 1", "--appendonly", "no"}
 	return p.add(part)
 }
 
-func (p *plan) addQueue() error {
+func (p *Plan) addQueue() error {
 	part, host, port, dir, err := p.backingPart("nats")
 	if err != nil {
 		return err
 	}
 	if program, found := serverProgram("nats-server"); found {
-		part.program, part.Note = program, "NATS JetStream"
-		part.args = []string{"-js", "-sd", dir, "-a", host, "-p", port}
+		part.Program, part.Note = program, "NATS JetStream"
+		part.Args = []string{"-js", "-sd", dir, "-a", host, "-p", port}
 	} else {
-		part.program, part.Note = "demo", "stand-in: nats-server's own code in a process of the demo"
-		part.args = []string{"nats", "--addr", part.Addresses["tcp"], "--data", dir}
+		part.Program, part.Note = "demo", "stand-in: nats-server's own code in a process of the demo"
+		part.Args = []string{"nats", "--addr", part.Addresses["tcp"], "--data", dir}
 	}
 	return p.add(part)
 }
 
 // backingFlags point a service at its sidecar's TCP routes, or at what stands in for a server that is not installed.
-func (p *plan) backingFlags(needs []string, routes map[string]string) []string {
+func (p *Plan) backingFlags(needs []string, routes map[string]string) []string {
 	var flags []string
 	for _, service := range needs {
 		switch {
 		case p.hasServer(service):
 			flags = append(flags, "--"+service, routes[service])
 		case service == "mysql":
-			flags = append(flags, "--sqlite", filepath.Join(p.data, "demo", "shop.db"))
+			flags = append(flags, "--sqlite", filepath.Join(p.Data, "demo", "shop.db"))
 		}
 	}
 	return flags
 }
 
 // backingEnv carries the database account: an environment is not shown in a process list.
-func (p *plan) backingEnv() []string {
-	password, err := os.ReadFile(filepath.Join(p.data, "demo", "password"))
+func (p *Plan) backingEnv() []string {
+	password, err := os.ReadFile(filepath.Join(p.Data, "demo", "password"))
 	if err != nil {
 		return nil
 	}
 	return []string{"DEMO_MYSQL_USER=shop", "DEMO_MYSQL_DATABASE=shop", "DEMO_MYSQL_PASSWORD=" + string(password)}
 }
 
-// standIns are the lines of the table about servers that are not installed.
-func (p *plan) standIns() []string {
+// StandIns are the lines of the table about servers that are not installed.
+func (p *Plan) StandIns() []string {
 	var lines []string
 	if !p.hasServer("mysql") {
 		lines = append(lines, "database: SQLite in a file (mariadb-server is not installed)")

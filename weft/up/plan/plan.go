@@ -1,6 +1,7 @@
-package up
+package plan
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,45 +14,47 @@ import (
 type Part struct {
 	Name      string
 	Addresses map[string]string
-	// Note is shown in the table, for example when a backing service is a stand-in.
+	// Note is shown in the table, for example what plays a backing service.
 	Note string
 	// Supervised parts are started again when they die by themselves. The demo's parts are the patients: they stay
 	// down until they are healed.
-	supervised bool
-	// phase orders starts: a phase begins when the one before is ready.
-	phase   phase
-	program string
-	args    []string
-	env     []string
-	log     string
-	// prepare runs before the first start; nil for most.
-	prepare func() error
-	ready   func() error
-	// admin is the Unix socket for faults; demo services only.
-	admin string
+	Supervised bool
+	// Phase orders starts: a phase begins when the one before is ready.
+	Phase   Phase
+	Program string
+	Args    []string
+	Env     []string
+	Log     string
+	// Prepare runs before each start; nil for most.
+	Prepare func() error
+	Ready   func() error
+	// Admin is the Unix socket for faults; demo services only.
+	Admin string
 }
 
-type phase int
+// Phase is a step of the start.
+type Phase int
 
 const (
-	first  phase = iota // the identity of everyone else
-	second              // everything that needs an identity, and the backing services
-	third               // the services behind their sidecars
-	last                // visitors
-	phases
+	First  Phase = iota // the identity of everyone else
+	Second              // everything that needs an identity, and the backing services
+	Third               // the services behind their sidecars
+	Last                // visitors
+	Phases
 )
 
-// plan lays out parts and writes their configuration files.
-type plan struct {
-	options   Options
+// Plan lays out parts and writes their configuration files.
+type Plan struct {
+	Options   Options
+	Data      string // absolute
+	Parts     []*Part
+	Run       string // short-lived sockets; its path is short enough for a Unix socket
 	bin       string // the folder of our binaries
-	data      string // absolute
-	run       string // short-lived sockets; its path is short enough for a Unix socket
 	addresses *addresses
-	parts     []*Part
 }
 
-func newPlan(options Options, run string) (*plan, error) {
+// New plans what the options ask for; run is a folder for sockets that goes with the process.
+func New(options Options, run string) (*Plan, error) {
 	executable, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -60,7 +63,7 @@ func newPlan(options Options, run string) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{options: options, bin: filepath.Dir(executable), data: data, run: run, addresses: newAddresses(options.Addresses)}
+	p := &Plan{Options: options, bin: filepath.Dir(executable), Data: data, Run: run, addresses: newAddresses(options.Addresses)}
 	steps := []func() error{p.control, p.collector, p.agents, p.gateway}
 	if options.Demo.Enabled {
 		steps = append(steps, p.demo)
@@ -74,23 +77,23 @@ func newPlan(options Options, run string) (*plan, error) {
 }
 
 // add completes a part with what all parts share.
-func (p *plan) add(part *Part) error {
-	if !filepath.IsAbs(part.program) {
-		part.program = filepath.Join(p.bin, part.program)
+func (p *Plan) add(part *Part) error {
+	if !filepath.IsAbs(part.Program) {
+		part.Program = filepath.Join(p.bin, part.Program)
 	}
-	if _, err := os.Stat(part.program); err != nil {
+	if _, err := os.Stat(part.Program); err != nil {
 		return missing(part.Name, err)
 	}
-	part.log = filepath.Join(p.data, "logs", strings.ReplaceAll(part.Name, "/", "-")+".log")
-	if part.ready == nil {
-		part.ready = httpReady(part.Addresses["ops"])
+	part.Log = filepath.Join(p.Data, "logs", strings.ReplaceAll(part.Name, "/", "-")+".log")
+	if part.Ready == nil {
+		part.Ready = httpReady(part.Addresses["ops"])
 	}
-	p.parts = append(p.parts, part)
+	p.Parts = append(p.Parts, part)
 	return nil
 }
 
 // reserve fills a part's addresses; names are as in Part.Addresses.
-func (p *plan) reserve(part string, names ...string) (map[string]string, error) {
+func (p *Plan) reserve(part string, names ...string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, name := range names {
 		address, err := p.addresses.of(part + "." + name)
@@ -102,15 +105,15 @@ func (p *plan) reserve(part string, names ...string) (map[string]string, error) 
 	return out, nil
 }
 
-func (p *plan) socket() string { return filepath.Join(p.run, "identity.sock") }
+func (p *Plan) socket() string { return filepath.Join(p.Run, "identity.sock") }
 
 // write puts a role's configuration, with the person's overlay merged in, under the data folder.
-func (p *plan) write(name string, base, overlay map[string]any) (string, error) {
+func (p *Plan) write(name string, base, overlay map[string]any) (string, error) {
 	raw, err := yaml.Marshal(merge(base, overlay))
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(p.data, "config", strings.ReplaceAll(name, "/", "-")+".yaml")
+	path := filepath.Join(p.Data, "config", strings.ReplaceAll(name, "/", "-")+".yaml")
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", err
 	}
@@ -134,9 +137,9 @@ func merge(base, overlay map[string]any) map[string]any {
 	return out
 }
 
-func (p *plan) identity() map[string]any { return map[string]any{"socket": p.socket()} }
+func (p *Plan) identity() map[string]any { return map[string]any{"socket": p.socket()} }
 
-func (p *plan) control() error {
+func (p *Plan) control() error {
 	at, err := p.reserve("control", "grpc", "ops")
 	if err != nil {
 		return err
@@ -146,71 +149,71 @@ func (p *plan) control() error {
 		return err
 	}
 	config := map[string]any{
-		"listen": at["grpc"], "ops": at["ops"], "data": filepath.Join(p.data, "control"),
+		"listen": at["grpc"], "ops": at["ops"], "data": filepath.Join(p.Data, "control"),
 		"socket": p.socket(), "collectors": []string{lane},
 	}
-	if p.options.Demo.Enabled {
+	if p.Options.Demo.Enabled {
 		services, err := p.backingServices()
 		if err != nil {
 			return err
 		}
 		config["services"] = services
 	}
-	path, err := p.write("control", config, p.options.Control)
+	path, err := p.write("control", config, p.Options.Control)
 	if err != nil {
 		return err
 	}
 	at["socket"] = p.socket()
-	return p.add(&Part{Name: "control", Addresses: at, program: "mesh", args: []string{"control", "--config", path}, supervised: true, phase: first})
+	return p.add(&Part{Name: "control", Addresses: at, Program: "mesh", Args: []string{"control", "--config", path}, Supervised: true, Phase: First})
 }
 
-func (p *plan) collector() error {
+func (p *Plan) collector() error {
 	at, err := p.reserve("collector", "http", "otlp_grpc", "otlp_http", "lane", "ops")
 	if err != nil {
 		return err
 	}
-	part := &Part{Name: "collector", Addresses: at, program: "collector", supervised: true, phase: second, env: []string{
+	part := &Part{Name: "collector", Addresses: at, Program: "collector", Supervised: true, Phase: Second, Env: []string{
 		"WEFT_COLLECTOR_INSTANCE=collector-1", "WEFT_COLLECTOR_HTTP=" + at["http"], "WEFT_COLLECTOR_OTLP_GRPC=" + at["otlp_grpc"],
 		"WEFT_COLLECTOR_OTLP_HTTP=" + at["otlp_http"], "WEFT_COLLECTOR_LANE=" + at["lane"], "WEFT_COLLECTOR_OPS=" + at["ops"],
-		"WEFT_COLLECTOR_DATA=" + filepath.Join(p.data, "collector"), "WEFT_COLLECTOR_WEBHOOK=" + p.options.Webhook,
+		"WEFT_COLLECTOR_DATA=" + filepath.Join(p.Data, "collector"), "WEFT_COLLECTOR_WEBHOOK=" + p.Options.Webhook,
 		"WEFT_COLLECTOR_CONSOLE_URL=http://" + at["http"], "WEFT_IDENTITY_SOCKET=" + p.socket(),
 	}}
-	return p.addDistribution(part, p.options.Collector)
+	return p.addDistribution(part, p.Options.Collector)
 }
 
 // addDistribution adds an OpenTelemetry Collector distribution, whose overlay is a file of its own.
-func (p *plan) addDistribution(part *Part, overlay map[string]any) error {
+func (p *Plan) addDistribution(part *Part, overlay map[string]any) error {
 	if len(overlay) > 0 {
 		path, err := p.write(part.Name, overlay, nil)
 		if err != nil {
 			return err
 		}
-		part.args = append(part.args, "--config", path)
+		part.Args = append(part.Args, "--config", path)
 	}
 	return p.add(part)
 }
 
-func (p *plan) agents() error {
+func (p *Plan) agents() error {
 	collector, err := p.reserve("collector", "otlp_grpc", "lane")
 	if err != nil {
 		return err
 	}
-	for n := 1; n <= p.options.Nodes; n++ {
+	for n := 1; n <= p.Options.Nodes; n++ {
 		name := agentName(n)
 		at, err := p.reserve(name, "otlp_grpc", "otlp_http", "lane", "ops")
 		if err != nil {
 			return err
 		}
-		part := &Part{Name: name, Addresses: at, program: "agent", supervised: true, phase: second, env: []string{
+		part := &Part{Name: name, Addresses: at, Program: "agent", Supervised: true, Phase: Second, Env: []string{
 			fmt.Sprintf("WEFT_AGENT_INSTANCE=agent-%d", n), "WEFT_AGENT_OTLP_GRPC=" + at["otlp_grpc"], "WEFT_AGENT_OTLP_HTTP=" + at["otlp_http"],
-			"WEFT_AGENT_LANE=" + at["lane"], "WEFT_AGENT_OPS=" + at["ops"], "WEFT_AGENT_DATA=" + filepath.Join(p.data, name),
+			"WEFT_AGENT_LANE=" + at["lane"], "WEFT_AGENT_OPS=" + at["ops"], "WEFT_AGENT_DATA=" + filepath.Join(p.Data, name),
 			"WEFT_AGENT_COLLECTOR=" + collector["otlp_grpc"], "WEFT_AGENT_COLLECTOR_LANE=" + collector["lane"],
 			"WEFT_AGENT_FILELOG=" + filepath.Join(p.fileLogs(n), "*.log"), "WEFT_IDENTITY_SOCKET=" + p.socket(),
 		}}
 		if err := os.MkdirAll(p.fileLogs(n), 0o700); err != nil {
 			return err
 		}
-		if err := p.addDistribution(part, p.options.Agent); err != nil {
+		if err := p.addDistribution(part, p.Options.Agent); err != nil {
 			return err
 		}
 	}
@@ -226,17 +229,17 @@ func agentName(node int) string {
 }
 
 // fileLogs is the folder that a node's agent tails.
-func (p *plan) fileLogs(node int) string {
-	return filepath.Join(p.data, "filelogs", fmt.Sprintf("node-%d", node))
+func (p *Plan) fileLogs(node int) string {
+	return filepath.Join(p.Data, "filelogs", fmt.Sprintf("node-%d", node))
 }
 
 // telemetry is where the proxies of a node report.
-func (p *plan) telemetry(node int) (map[string]any, error) {
+func (p *Plan) telemetry(node int) (map[string]any, error) {
 	at, err := p.reserve(agentName(node), "otlp_grpc", "lane")
 	return map[string]any{"otlp": at["otlp_grpc"], "lane": at["lane"]}, err
 }
 
-func (p *plan) gateway() error {
+func (p *Plan) gateway() error {
 	at, err := p.reserve("gateway", "http", "ops")
 	if err != nil {
 		return err
@@ -253,12 +256,24 @@ func (p *plan) gateway() error {
 		"listen": at["http"], "ops": at["ops"], "instance": "gateway-1", "identity": p.identity(),
 		"control": control, "telemetry": telemetry, "routes": []any{},
 	}
-	if p.options.Demo.Enabled {
+	if p.Options.Demo.Enabled {
 		config["routes"] = demoRoutes()
 	}
-	path, err := p.write("gateway", config, p.options.Gateway)
+	path, err := p.write("gateway", config, p.Options.Gateway)
 	if err != nil {
 		return err
 	}
-	return p.add(&Part{Name: "gateway", Addresses: at, program: "gateway", args: []string{"--config", path}, supervised: true, phase: second})
+	return p.add(&Part{Name: "gateway", Addresses: at, Program: "gateway", Args: []string{"--config", path}, Supervised: true, Phase: Second})
 }
+
+// missing says which file a failed lookup was for.
+func missing(part string, err error) error {
+	var pathError *os.PathError
+	if errors.As(err, &pathError) {
+		return fmt.Errorf("%s: the program %s is missing; run make build", part, pathError.Path)
+	}
+	return fmt.Errorf("%s: %w", part, err)
+}
+
+// Address is the address under "part.name"; empty when there is none.
+func (p *Plan) Address(name string) string { return p.addresses.given[name] }

@@ -1,4 +1,4 @@
-package up
+package plan
 
 import (
 	"net"
@@ -65,26 +65,5 @@ func TestMerge(t *testing.T) {
 	}
 	if base["breaker"].(map[string]any)["enabled"] != true {
 		t.Error("merge changed its input")
-	}
-}
-
-// TestStopOrder: services before their proxies, proxies before the agents, the collector near the end, control last.
-func TestStopOrder(t *testing.T) {
-	f := newFleet([]*Part{
-		{Name: "control", supervised: true, phase: first}, {Name: "collector", supervised: true, phase: second},
-		{Name: "agent", supervised: true, phase: second}, {Name: "gateway", supervised: true, phase: second},
-		{Name: "sidecar/a-1", phase: second}, {Name: "demo/a-1", phase: third}, {Name: "demo/traffic", phase: last, supervised: true},
-	})
-	var got []string
-	for _, group := range f.stopOrder() {
-		var names []string
-		for _, m := range group {
-			names = append(names, m.part.Name)
-		}
-		got = append(got, strings.Join(names, "+"))
-	}
-	want := []string{"demo/a-1+demo/traffic", "gateway+sidecar/a-1", "agent", "collector", "control"}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, want %v", got, want)
 	}
 }

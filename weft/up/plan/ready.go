@@ -1,7 +1,6 @@
-package up
+package plan
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -61,23 +60,4 @@ func dial(network, address string) error {
 		return err
 	}
 	return connection.Close()
-}
-
-// await polls ready until it is nil, the part has ended, or ctx has.
-func await(ctx context.Context, part *Part, p *process) error {
-	pause := time.NewTicker(50 * time.Millisecond)
-	defer pause.Stop()
-	for {
-		err := part.ready()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-p.exited:
-			return fmt.Errorf("%s: died at start (%v): %s", part.Name, p.err, lastWords(part.log))
-		case <-ctx.Done():
-			return fmt.Errorf("%s: not ready: %w; its log is %s", part.Name, err, part.log)
-		case <-pause.C:
-		}
-	}
 }
