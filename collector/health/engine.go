@@ -62,7 +62,8 @@ type endpoint struct {
 	registered bool
 	left       time.Time
 	found      *finding.Finding
-	since      time.Time // of the finding
+	since      time.Time     // of the finding
+	before     counts.Totals // as of the last tick
 }
 
 // service is the endpoints of one service that are judged, and the same as subjects.

@@ -74,6 +74,9 @@ func (e *Engine) judge(service []*endpoint) {
 		}
 	}
 	e.permit(service, candidates)
+	for _, ep := range service {
+		ep.before = ep.Seen
+	}
 }
 
 // look updates the endpoint's finding and since when it stands.

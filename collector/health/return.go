@@ -137,13 +137,10 @@ func (e *Engine) climb(ep *endpoint, t chance.Tally) {
 	e.heal(ep, t)
 }
 
-// heal calls an endpoint healthy, unless that happens too often.
+// heal calls an endpoint healthy; the next back-off is the shortest again.
 func (e *Engine) heal(ep *endpoint, t chance.Tally) {
-	if e.flips(ep) {
-		e.pin(ep, ep.evidence)
-		return
-	}
 	e.resume(ep)
+	ep.relapses = 0
 	ev := sample.Evidence{Attempts: uint64(t.N), Failures: uint64(t.Bad), ErrorRatio: t.Ratio(), P99: ep.P99, RestP99: ep.RestP99}
 	e.change(ep, outcome{sample.Healthy, fullWeight, TestReturn, fmt.Sprintf("%s is healthy again.", ep.Key), ev})
 }
@@ -157,7 +154,7 @@ func (e *Engine) improved(ep *endpoint) bool {
 	t := ep.Seen.Since(ep.good.seen, finding.Kind(ep.test))
 	nats := chance.Likelihood(t, e.current.RestRatio(&ep.Subject, counts.SlotOf(ep.good.at), finding.Kind(ep.test)), ep.bad)
 	if t.Bad > 0 && nats >= 0 {
-		ep.good = mark{e.now, ep.Seen}
+		ep.goodFrom(e.now, ep.test)
 		return false
 	}
 	dwell := e.now.Sub(ep.good.at)
@@ -165,6 +162,14 @@ func (e *Engine) improved(ep *endpoint) bool {
 		return true // few connections are made to a database; saying so early moves no traffic
 	}
 	return nats <= -confident && t.N >= 3 && dwell >= steady
+}
+
+// goodFrom begins to wait for good attempts after bad ones. Those of this tick count already: when a database is back,
+// its callers' pools fill within a report, and make no connection for a long time after.
+func (ep *endpoint) goodFrom(now time.Time, test string) {
+	t := ep.Seen.Since(ep.before, finding.Kind(test))
+	ep.good = mark{now, ep.Seen}
+	ep.good.seen.Attempts -= uint64(t.N - t.Bad)
 }
 
 // relax starts a degraded endpoint's way back at the first step above its weight.

@@ -44,13 +44,12 @@ type mark struct {
 }
 
 const (
-	maxFlips    = 3
-	flipWindow  = 10 * time.Minute
-	noteFor     = 30 * time.Second
-	maxHistory  = 32
-	confident   = 5.0             // nats, that a degraded endpoint is good again
-	steady      = 5 * time.Second // a degraded endpoint must be good for as long before it gets more
-	settledDown = time.Minute     // healthy for as long, an endpoint starts again at the shortest back-off
+	maxFlips   = 3
+	flipWindow = 10 * time.Minute
+	noteFor    = 30 * time.Second
+	maxHistory = 32
+	confident  = 5.0             // nats, that a degraded endpoint is good again
+	steady     = 5 * time.Second // a degraded endpoint must be good for as long before it gets more
 )
 
 // change makes o the verdict.
@@ -95,7 +94,7 @@ func (e *Engine) apply(ep *endpoint, o outcome) {
 		return
 	}
 	if ep.state == sample.Healthy || ep.Seen.Since(ep.good.seen, finding.Kind(o.test)).Bad > 0 {
-		ep.good = mark{e.now, ep.Seen}
+		ep.goodFrom(e.now, o.test)
 	}
 	same := ep.state == o.state && ep.weight == o.weight && ep.test == o.test
 	if same || ep.state == o.state && o.weight >= ep.weight && e.now.Sub(ep.appliedAt) < steady {
@@ -116,9 +115,6 @@ func (ep *endpoint) noted(now time.Time, o outcome) {
 func (e *Engine) clearNote(ep *endpoint) {
 	if ep.state == sample.Healthy && ep.test != "" && e.now.Sub(latest(ep.appliedAt, ep.good.at)) >= noteFor {
 		e.change(ep, outcome{state: sample.Healthy, weight: fullWeight, reason: fmt.Sprintf("nothing is held against %s any more.", ep.Key)})
-	}
-	if ep.relapses > 0 && ep.state == sample.Healthy && e.now.Sub(ep.changedAt) >= settledDown {
-		ep.relapses = 0
 	}
 }
 
@@ -146,7 +142,8 @@ func (e *Engine) backoff(ep *endpoint) time.Duration {
 	return min(e.cfg.Backoff<<min(ep.relapses, 10), e.cfg.MaxBackoff)
 }
 
-// flips counts a change between healthy and ejected and reports whether there were too many.
+// flips counts a healthy endpoint that is to go out, and reports whether that happened too often. The way back does not
+// count: who mends an endpoint twice in ten minutes has not made it flap.
 func (e *Engine) flips(ep *endpoint) bool {
 	ep.flipped = slices.DeleteFunc(ep.flipped, func(t time.Time) bool { return e.now.Sub(t) > flipWindow })
 	ep.flipped = append(ep.flipped, e.now)
@@ -159,8 +156,8 @@ func (e *Engine) pin(ep *endpoint, ev sample.Evidence) {
 	e.resume(ep)
 	ep.step, ep.pinnedUntil = notReturning, e.now.Add(flipWindow)
 	e.change(ep, outcome{sample.Degraded, lowestWeight, TestFlapping, fmt.Sprintf(
-		"%s went back and forth more than %d times in %s: flapping, degraded until it has been good for as long.",
-		ep.Key, maxFlips, flipWindow), ev})
+		"%s went out for the %dth time in %s: flapping, degraded until it has been good for as long.",
+		ep.Key, maxFlips+1, flipWindow), ev})
 }
 
 // stayPinned waits for a whole window without a finding, then starts the way back.

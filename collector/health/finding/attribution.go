@@ -47,6 +47,8 @@ func (c *Case) Attribute(s *Subject, f *Finding) Attribution {
 	switch {
 	case explained:
 		a.Fault, a.Cause = OfDependency, dependency.String()
+	case len(a.Failing) == 1 && c.denied(s, f):
+		a.Fault, a.Succeeding = OfPath, append(a.Succeeding, s.Witness.Reporter.Name)
 	case len(a.Witnesses) == 0 && len(a.Succeeding) > 0 && (len(a.Failing) < 2 || len(a.Succeeding) > len(a.Failing)):
 		a.Fault = OfPath
 	case f.Rest >= f.Sum.Ratio()/2:
@@ -70,6 +72,15 @@ func (c *Case) witnesses(s *Subject, f *Finding) []string {
 		return []string{"control (registration lapsed)"}
 	}
 	return nil
+}
+
+// denied reports that the endpoint's own sidecar saw its answers and is sure that they were not so bad.
+func (c *Case) denied(s *Subject, f *Finding) bool {
+	if s.Witness == nil || c.silent(s) {
+		return false
+	}
+	t := s.Witness.Ring.Since(f.From).Of(Kind(f.Test))
+	return t.Ratio() < f.Sum.Ratio()/2 && chance.Relief(t, f.Sum.Ratio()) >= contrary
 }
 
 // split sorts callers by what each of them is sure of.
