@@ -36,12 +36,12 @@ func consoleShows(t *testing.T, u *weftUp) {
 
 	if err := chromedp.Do(ctx,
 		chromedp.Navigate(u.api+"/"),
-		chromedp.SendKeys(`input[type="search"]`, id+"\r", chromedp.NodeVisible),
-		chromedp.WaitVisible(`[data-span]`),
+		chromedp.SendKeys(chromedp.CSS(`input[type="search"]`), id+"\r", chromedp.NodeVisible),
+		chromedp.WaitVisible(chromedp.CSS(`ol.spans button.name`)),
 	); err != nil {
 		t.Fatal(err)
 	}
-	text, err := chromedp.Run(ctx, chromedp.Text("main"))
+	text, err := chromedp.Run(ctx, chromedp.Text(chromedp.CSS("main")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,8 +2,12 @@ package plan
 
 import (
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"net"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
 	"weft/internal/config"
@@ -134,14 +138,53 @@ func (a *addresses) of(name string) (string, error) {
 	if !fixed {
 		wanted = "127.0.0.1:0"
 	}
-	listener, err := net.Listen("tcp", wanted)
+	host, port, err := net.SplitHostPort(wanted)
 	if err != nil {
+		return "", err
+	}
+	if port == "0" {
+		a.given[name], err = a.pick(host)
+	} else {
+		a.given[name], err = free(wanted)
+	}
+	if err != nil {
+		delete(a.given, name)
 		part, _, _ := strings.Cut(name, ".")
 		return "", fmt.Errorf("%s: cannot listen on %s (%v); choose another with --addr %s=127.0.0.1:0", part, wanted, cause(err), name)
 	}
-	defer listener.Close()
-	a.given[name] = listener.Addr().String()
 	return a.given[name], nil
+}
+
+// free is the address if nobody listens there.
+func free(address string) (string, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
+}
+
+// Picked ports lie below the range from which the kernel takes ports for outgoing connections (32768 and up by default),
+// or such a connection would sooner or later hold the port of a part that is being restarted.
+const (
+	lowestPort  = 15000
+	highestPort = 32000
+	picks       = 200
+)
+
+func (a *addresses) pick(host string) (string, error) {
+	var last error
+	for range picks {
+		address := net.JoinHostPort(host, strconv.Itoa(lowestPort+rand.IntN(highestPort-lowestPort)))
+		if slices.Contains(slices.Collect(maps.Values(a.given)), address) {
+			continue
+		}
+		if address, last = free(address); last == nil {
+			return address, nil
+		}
+	}
+	return "", last
 }
 
 func cause(err error) error {
