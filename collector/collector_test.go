@@ -356,7 +356,9 @@ func TestAReloadKeepsStoresExchangesAndThePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.configure(t, "processors: {memory_limiter: {limit_mib: 1000, nonsense: 1}}")
-	await(t, "rejected", func() bool { return strings.Contains(run.log.String(), "processors.memory_limiter.nonsense: unknown key") })
+	await(t, "rejected", func() bool {
+		return strings.Contains(run.log.String(), "processors.memory_limiter.nonsense: unknown key")
+	})
 	if err := p.shop(t).request(t.Context(), 2); err != nil {
 		t.Fatalf("a bad file changed something: %v", err)
 	}

@@ -54,6 +54,9 @@ func (p *Process) exit() error {
 // It blocks until ctx ends, drains, and returns what stopped it. `check` validates and prints one line instead.
 func Command(ctx context.Context, set Settings, args []string) error {
 	check, files, err := arguments(set.Name, args, os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
