@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,6 +28,17 @@ import (
 
 	"weft/collector/signal"
 )
+
+// TestMain is the agent itself when a test starts this binary again: a process of its own, that can be killed.
+func TestMain(m *testing.M) {
+	if os.Getenv("WEFT_TEST_AGENT") == "" {
+		os.Exit(m.Run())
+	}
+	if err := Command(context.Background(), os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
 
 // collector is the far end: it keeps what it got.
 type collector struct {
@@ -142,6 +155,12 @@ func (n node) start(t *testing.T, args ...string) (stop func()) {
 		})
 	}
 	t.Cleanup(stop)
+	n.awaitReady(t)
+	return stop
+}
+
+func (n node) awaitReady(t *testing.T) {
+	t.Helper()
 	await(t, "ready", func() bool {
 		answer, err := http.Get("http://" + n.ops + "/readyz")
 		if err != nil {
@@ -150,7 +169,6 @@ func (n node) start(t *testing.T, args ...string) (stop func()) {
 		_ = answer.Body.Close()
 		return answer.StatusCode == http.StatusOK
 	})
-	return stop
 }
 
 func (n node) export(t *testing.T, name string) error {
@@ -207,6 +225,35 @@ func TestAcknowledgedItemsOutliveTheCollectorsAndTheAgentsAbsence(t *testing.T) 
 		far.mu.Lock()
 		defer far.mu.Unlock()
 		return far.sources["agent/agent-7"]
+	})
+}
+
+func TestAcknowledgedItemsSurviveKill(t *testing.T) {
+	n := newNode(t)
+	run := exec.Command(os.Args[0])
+	run.Env = append(os.Environ(), "WEFT_TEST_AGENT=1")
+	run.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = run.Process.Kill() }()
+	n.awaitReady(t)
+	const sent = 200
+	for i := range sent {
+		if err := n.export(t, fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = run.Process.Kill()
+	_ = run.Wait()
+	far := serveCollector(t, n.collector)
+	n.start(t)
+	await(t, "delivered", func() bool {
+		got := map[string]bool{}
+		for _, name := range far.names() {
+			got[name] = true
+		}
+		return len(got) == sent
 	})
 }
 

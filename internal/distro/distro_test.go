@@ -178,6 +178,26 @@ func TestCheckNamesFileLineAndKey(t *testing.T) {
 	}
 }
 
+func FuzzCheck(f *testing.F) {
+	f.Add("extensions: {door: {name: a, count: 1}}")
+	f.Add("processors:\n  pushback: {retry_after: 10ms}\nservice: {pipelines: {a: 1}}")
+	f.Add("a: [${b}, ${env:c:-d}]\n? {}: x\n")
+	d, err := newDistribution(testSettings(&hall{}))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		documents, err := d.read(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.load(t.Context(), append(documents, document{"fuzz.yaml", []byte(text)}))
+		if err != nil && strings.TrimSpace(err.Error()) == "" {
+			t.Error("an error without a word")
+		}
+	})
+}
+
 func TestReloadChangesNothingUnlessItCanStart(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -128,3 +128,27 @@ func TestTheLedgerOfThisHop(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A batch of 100 spans, stored for real.
+func BenchmarkConsume(b *testing.B) {
+	cfg := store.DefaultConfig()
+	cfg.Dir = b.TempDir()
+	set, err := store.Open(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = set.Close() }()
+	next := func(context.Context, ptrace.Traces) error { return nil }
+	s, err := newStep(kind[ptrace.Traces]{"traces", ptrace.Traces.SpanCount, appendTraces}, connectortest.NewNopSettings(NewFactory().Type()), &Config{RetryAfter: time.Second}, next)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.set = set
+	batch := spans(100)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.consume(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
