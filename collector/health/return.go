@@ -10,6 +10,14 @@ import (
 	"weft/internal/sample"
 )
 
+// wayBack is what counts against an endpoint that comes back: any failure, even if it was silent before.
+func wayBack(test string) counts.Kind {
+	if test == finding.Latency {
+		return counts.Slowness
+	}
+	return counts.Failures
+}
+
 // The way back: one probe, then slow start.
 const (
 	notReturning = -1
@@ -44,7 +52,7 @@ func (e *Engine) probe(service []*endpoint, ep *endpoint) {
 	weight := probeWeight(service, counts.SlotOf(e.now))
 	reason := fmt.Sprintf("%s is probed with %d %% of its traffic, %s after it was ejected.", ep.Key, weight, finding.Short(e.now.Sub(ep.changedAt)))
 	if e.cfg.trust(ep.Key.Service) == TrustObserve {
-		reason += fmt.Sprintf(" An ejection in earnest would have spared %.0f failed attempts.", ep.Seen.Since(ep.stepAt.seen, finding.Kind(ep.evidence.Test)).Bad)
+		reason += fmt.Sprintf(" An ejection in earnest would have spared %.0f failed attempts.", ep.Seen.Since(ep.stepAt.seen, wayBack(ep.evidence.Test)).Bad)
 	}
 	ep.step, ep.stepAt, ep.rejoined = probeStep, mark{e.now, ep.Seen}, false
 	e.change(ep, outcome{sample.Probing, weight, ep.evidence.Test, reason, ep.evidence})
@@ -78,8 +86,8 @@ func (e *Engine) comeBack(service []*endpoint, ep *endpoint) {
 		e.probe(service, ep)
 		return
 	}
-	t := ep.Seen.Since(ep.stepAt.seen, finding.Kind(ep.evidence.Test))
-	rest := e.current.RestRatio(&ep.Subject, counts.SlotOf(ep.stepAt.at), finding.Kind(ep.evidence.Test))
+	t := ep.Seen.Since(ep.stepAt.seen, wayBack(ep.evidence.Test))
+	rest := e.current.RestRatio(&ep.Subject, counts.SlotOf(ep.stepAt.at), wayBack(ep.evidence.Test))
 	if t.Bad > 0 && rest >= ep.bad/2 {
 		ep.stepAt = mark{e.now, ep.Seen} // the whole service fails: this says nothing about this endpoint
 		return
@@ -151,8 +159,8 @@ func (e *Engine) improved(ep *endpoint) bool {
 	if ep.good.at.IsZero() {
 		ep.good = mark{e.now, ep.Seen}
 	}
-	t := ep.Seen.Since(ep.good.seen, finding.Kind(ep.test))
-	nats := chance.Likelihood(t, e.current.RestRatio(&ep.Subject, counts.SlotOf(ep.good.at), finding.Kind(ep.test)), ep.bad)
+	t := ep.Seen.Since(ep.good.seen, wayBack(ep.test))
+	nats := chance.Likelihood(t, ep.Baseline.Ratio(), ep.bad)
 	if t.Bad > 0 && nats >= 0 {
 		ep.goodFrom(e.now, ep.test)
 		return false
@@ -167,14 +175,14 @@ func (e *Engine) improved(ep *endpoint) bool {
 // goodFrom begins to wait for good attempts after bad ones. Those of this tick count already: when a database is back,
 // its callers' pools fill within a report, and make no connection for a long time after.
 func (ep *endpoint) goodFrom(now time.Time, test string) {
-	t := ep.Seen.Since(ep.before, finding.Kind(test))
+	t := ep.Seen.Since(ep.before, wayBack(test))
 	ep.good = mark{now, ep.Seen}
 	ep.good.seen.Attempts -= uint64(t.N - t.Bad)
 }
 
 // relax starts a degraded endpoint's way back at the first step above its weight.
 func (e *Engine) relax(ep *endpoint) {
-	t := ep.Seen.Since(ep.good.seen, finding.Kind(ep.test))
+	t := ep.Seen.Since(ep.good.seen, wayBack(ep.test))
 	ep.fallback = outcome{ep.state, ep.weight, ep.test, ep.reason, ep.evidence}
 	if ep.weight >= fullWeight {
 		e.heal(ep, t)

@@ -24,6 +24,7 @@ import (
 //	calls FROM TO error|downstream  every request to FROM makes one to TO; how its failure looks to FROM's caller
 //	trust SERVICE LEVEL | percent N | settle D
 //	breakers on                     5 failures in a row open a proxy's local breaker for 5 s
+//	shy on                          a proxy avoids what gave it no answer, but for one pick in a hundred
 //	fault KEY [from PROXY] errors|timeouts|connect|load|aborted|downstream P | delay D | stop | kill
 //	heal [KEY]                      undo the faults of KEY, or all
 //	mute PROXY... | unmute PROXY... its reports stop and start
@@ -159,6 +160,8 @@ func (r *runner) set(verb string, args []string) {
 		r.lane[args[0]] = r.number(args[1])
 	case "breakers":
 		r.breakers = args[0] == "on"
+	case "shy":
+		r.shy = args[0] == "on"
 	case "restart":
 		if args[0] == "engine" {
 			r.restartEngine()

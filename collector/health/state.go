@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"weft/collector/health/counts"
-	"weft/collector/health/finding"
 	"weft/internal/sample"
 )
 
@@ -93,10 +92,13 @@ func (e *Engine) apply(ep *endpoint, o outcome) {
 		e.change(ep, o)
 		return
 	}
-	if ep.state == sample.Healthy || ep.Seen.Since(ep.good.seen, finding.Kind(o.test)).Bad > 0 {
+	if ep.state == sample.Healthy || ep.Seen.Since(ep.good.seen, wayBack(o.test)).Bad > 0 {
 		ep.goodFrom(e.now, o.test)
 	}
 	same := ep.state == o.state && ep.weight == o.weight && ep.test == o.test
+	if ep.state == o.state {
+		ep.bad = max(ep.bad, o.evidence.ErrorRatio) // the first look at a fault is mixed with what was before
+	}
 	if same || ep.state == o.state && o.weight >= ep.weight && e.now.Sub(ep.appliedAt) < steady {
 		return
 	}

@@ -28,6 +28,7 @@ type world struct {
 	calls     []call
 	faults    []trouble
 	breakers  bool
+	shy       bool               // callers avoid what gave no answer, but for one pick in a hundred
 	lane      map[string]float64 // duplicate, reorder, lose (ratio), late (seconds)
 	applied   map[sample.Key]sample.Verdict
 	inFlight  []delivery // verdicts on their way
@@ -48,6 +49,7 @@ type proxy struct {
 	samples  map[cellKey]*sample.Sample
 	streak   map[sample.Key]int // of failures, for the local breaker
 	openTill map[sample.Key]time.Time
+	shuns    map[sample.Key]bool
 }
 
 type flow struct {
@@ -99,7 +101,7 @@ func key(text string) sample.Key {
 func (w *world) proxy(name string) *proxy {
 	p := w.proxies[name]
 	if p == nil {
-		p = &proxy{name: name, epoch: uint64(w.now.UnixNano()), samples: map[cellKey]*sample.Sample{}, streak: map[sample.Key]int{}, openTill: map[sample.Key]time.Time{}}
+		p = &proxy{name: name, epoch: uint64(w.now.UnixNano()), samples: map[cellKey]*sample.Sample{}, streak: map[sample.Key]int{}, openTill: map[sample.Key]time.Time{}, shuns: map[sample.Key]bool{}}
 		w.proxies[name] = p
 		w.names = slices.Sorted(maps.Keys(w.proxies))
 	}
@@ -204,6 +206,9 @@ func (w *world) attempt(p *proxy, service string) bool {
 		return false
 	}
 	outcome, latency, witnessed := w.serve(k, p.name)
+	if outcome == sample.Timeout {
+		p.shuns[k] = true // it waits, and so do the others in flight
+	}
 	id := fmt.Sprintf("req-%d", w.requestID)
 	w.requestID++
 	wait := int64(0)
@@ -241,6 +246,9 @@ func (w *world) pick(p *proxy, service string) (sample.Key, bool) {
 			if w.breakers && w.now.Before(p.openTill[m.Key]) {
 				weight = 0
 			}
+			if w.shy && p.shuns[m.Key] && w.rng.IntN(100) > 0 {
+				weight = 0
+			}
 			if any {
 				weight = 100
 			}
@@ -271,7 +279,7 @@ func (w *world) serve(k sample.Key, from string) (sample.Outcome, time.Duration,
 		}
 		latency += t.delay
 		if t.outcome != sample.OK {
-			return t.outcome, latency, t.from == "" && t.outcome != sample.ConnectFailure
+			return t.outcome, latency, t.from == "" && !t.silent
 		}
 	}
 	if own := w.proxies[k.String()]; own != nil {
@@ -297,6 +305,7 @@ func (p *proxy) count(w *world, k sample.Key, outcome sample.Outcome, latency ti
 	}
 	s := p.sample(k, false)
 	count(s, outcome, latency, id)
+	p.shuns[k] = outcome == sample.Timeout || outcome == sample.ConnectFailure
 	switch outcome {
 	case sample.OK:
 		p.streak[k] = 0

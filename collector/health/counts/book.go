@@ -138,14 +138,15 @@ func (b *Book) observe(r *Reporter, s sample.Sample, continuous bool) {
 	}
 	slot := SlotOf(r.Read)
 	d := Count{
-		OK: clip(delta[sample.OK]), Failed: clip(delta.Failures()), Downstream: clip(delta[sample.Downstream]),
-		Slow: ep.addLatency(slot, s.Latency, earlier, !s.Witness),
+		OK: clip(delta[sample.OK]), Failed: clip(delta.Failures()), Downstream: clip16(delta[sample.Downstream]),
+		Unanswered: clip16(delta[sample.Timeout] + delta[sample.ConnectFailure]),
+		Slow:       ep.addLatency(slot, s.Latency, earlier, !s.Witness),
 	}
-	d.Slow = min(d.Slow, d.Attempts())
+	d.Slow = uint16(min(uint32(d.Slow), d.Attempts()))
 	if d == (Count{}) {
 		return
 	}
-	if d.Failed+d.Downstream > 0 {
+	if d.Failed > 0 || d.Downstream > 0 {
 		c.FailedID = s.FailedIDs
 	}
 	c.Ring.add(slot, d)
@@ -166,6 +167,8 @@ func (ep *Endpoint) count(read time.Time, slot int64, d Count) {
 
 // clip keeps what a broken reporter claims within a window's range.
 func clip(n uint64) uint32 { return uint32(min(n, 1_000_000)) }
+
+func clip16(n uint64) uint16 { return uint16(min(n, math.MaxUint16)) }
 
 // difference is now − earlier; if any counter went backwards, the reporter began anew with this endpoint.
 func difference(now, earlier sample.Counts) (d sample.Counts, restarted bool) {

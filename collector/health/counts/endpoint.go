@@ -97,7 +97,7 @@ func (ep *Endpoint) Tallies(slots []chance.Tally, from int64, kind Kind) {
 }
 
 // addLatency counts the responses in now that were not in earlier, and returns how many of them were slow.
-func (ep *Endpoint) addLatency(slot int64, now, earlier sample.Sketch, keep bool) (slow uint32) {
+func (ep *Endpoint) addLatency(slot int64, now, earlier sample.Sketch, keep bool) (slow uint16) {
 	for bucket, n := range now {
 		before := earlier[bucket]
 		if n <= before {
@@ -111,7 +111,7 @@ func (ep *Endpoint) addLatency(slot int64, now, earlier sample.Sketch, keep bool
 			ep.Latency.add(slot, bucket, n)
 		}
 		if bucket > ep.SlowAbove {
-			slow += clip(n)
+			slow = clip16(uint64(slow) + n)
 		}
 	}
 	return slow

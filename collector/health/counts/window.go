@@ -19,10 +19,12 @@ func SlotOf(t time.Time) int64       { return t.UnixNano() / int64(SlotLength) }
 func SlotsIn(d time.Duration) int64  { return int64(d / SlotLength) }
 func LengthOf(n int64) time.Duration { return time.Duration(n) * SlotLength }
 
-// Count is first attempts. ok and failed may be judged; slow are those of them that took longer than the
-// endpoint's limit; downstream failed because of a call further down.
+// Count is first attempts. OK and Failed may be judged. Slow are those of them that took longer than the endpoint's
+// limit, Unanswered the failed ones that got no connection or no response in time. Downstream failed because of a call
+// further down.
 type Count struct {
-	OK, Failed, Slow, Downstream uint32
+	OK, Failed                   uint32
+	Slow, Unanswered, Downstream uint16
 }
 
 // Attempts are those that may be judged.
@@ -31,8 +33,9 @@ func (c Count) Attempts() uint32 { return c.OK + c.Failed }
 func (c *Count) add(d Count) {
 	c.OK += d.OK
 	c.Failed += d.Failed
-	c.Slow += d.Slow
-	c.Downstream += d.Downstream
+	c.Slow = clip16(uint64(c.Slow) + uint64(d.Slow))
+	c.Unanswered = clip16(uint64(c.Unanswered) + uint64(d.Unanswered))
+	c.Downstream = clip16(uint64(c.Downstream) + uint64(d.Downstream))
 }
 
 // Kind is what makes an attempt bad.
@@ -40,21 +43,26 @@ type Kind uint8
 
 const (
 	Failures Kind = iota
+	Silence       // no connection, no response
 	Slowness
 )
 
 // Of is attempts and the bad ones among them.
 func (c Count) Of(kind Kind) chance.Tally {
-	if kind == Slowness {
-		return chance.Tally{N: float64(c.Attempts()), Bad: float64(c.Slow)}
+	t := chance.Tally{N: float64(c.Attempts()), Bad: float64(c.Failed)}
+	switch kind {
+	case Silence:
+		t.Bad = float64(c.Unanswered)
+	case Slowness:
+		t.Bad = float64(c.Slow)
 	}
-	return chance.Tally{N: float64(c.Attempts()), Bad: float64(c.Failed)}
+	return t
 }
 
 // AsDependency also counts failures from further down: they explain the caller's as well.
 func (c Count) AsDependency(kind Kind) chance.Tally {
 	t := c.Of(kind)
-	if kind == Failures {
+	if kind != Slowness {
 		t.N += float64(c.Downstream)
 		t.Bad += float64(c.Downstream)
 	}
@@ -64,7 +72,7 @@ func (c Count) AsDependency(kind Kind) chance.Tally {
 // Totals only grow; differences of two readings are exact.
 type Totals struct{ Attempts, Failed, Slow uint64 }
 
-// Since is what came after an earlier reading.
+// Since is what came after an earlier reading; silence is among the failures.
 func (t Totals) Since(earlier Totals, kind Kind) chance.Tally {
 	bad := t.Failed - earlier.Failed
 	if kind == Slowness {

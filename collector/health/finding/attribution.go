@@ -61,7 +61,7 @@ func (c *Case) Attribute(s *Subject, f *Finding) Attribution {
 func (c *Case) witnesses(s *Subject, f *Finding) []string {
 	if own := s.Witness; own != nil {
 		t := own.Ring.Since(f.From - 1).Of(Kind(f.Test))
-		if t.Bad >= 2 && chance.Surprise(t, f.Base) >= sure {
+		if (t.Bad >= 2 || f.Test == NoAnswer && t.Bad > 0) && chance.Surprise(t, f.Base) >= sure {
 			return []string{own.Reporter.Name}
 		}
 		if f.Test != Latency && c.silent(s) {
@@ -87,7 +87,7 @@ func (c *Case) denied(s *Subject, f *Finding) bool {
 func split(f *Finding) (failing, succeeding []string) {
 	var bad chance.Tally
 	for _, v := range f.Views {
-		convinced := v.Bad >= 2 && chance.Surprise(v.Tally, f.Base) >= sure
+		convinced := (v.Bad >= 2 || f.Test == NoAnswer) && chance.Surprise(v.Tally, f.Base) >= sure
 		if convinced || v.Bad >= 1 && (v.Open || f.Test == Silent) {
 			failing = append(failing, v.Reporter.Name)
 			bad = bad.Plus(v.Tally)

@@ -14,14 +14,18 @@ import (
 const (
 	Sequential = "sequential"
 	Gross      = "gross-failure"
+	NoAnswer   = "no-answer"
 	Latency    = "latency"
 	Silent     = "silent"
 )
 
 // Kind is what a test calls bad.
 func Kind(test string) counts.Kind {
-	if test == Latency {
+	switch test {
+	case Latency:
 		return counts.Slowness
+	case NoAnswer:
+		return counts.Silence
 	}
 	return counts.Failures
 }
@@ -38,6 +42,8 @@ const (
 	slowFactor    = 5
 	slowFloor     = 100 * time.Millisecond
 	slowTolerated = 0.002
+	// silenceTolerated of the attempts at a healthy endpoint may get no connection or no response.
+	silenceTolerated = 0.00005
 	// A sidecar not heard for this long is silent; proxies report four times a second.
 	silence = 2 * time.Second
 )
@@ -92,6 +98,11 @@ func (c *Case) Find(s *Subject) *Finding {
 			return f
 		}
 	}
+	if recent.Unanswered >= 2 {
+		if f := c.findUnanswered(s, from); f != nil {
+			return f
+		}
+	}
 	if recent.Slow >= 5 {
 		if f := c.findSlow(s, from); f != nil {
 			return f
@@ -114,6 +125,27 @@ func (c *Case) findErrors(s *Subject, from int64) *Finding {
 		return s.since(Sequential, from+int64(onset), base)
 	}
 	return nil
+}
+
+// findUnanswered: connections are refused or responses do not come, and nothing good came after.
+func (c *Case) findUnanswered(s *Subject, from int64) *Finding {
+	slots := c.tallies(s, from, counts.Silence)
+	base := max(silenceTolerated, c.RestRatio(s, from, counts.Silence))
+	nats, onset := chance.Silenced(slots, base)
+	if nats < c.threshold(s, from) {
+		return nil
+	}
+	slots = slots[onset:]
+	slots[0].N = slots[0].Bad // what was good in the first slot came before
+	if over(slots) {
+		return nil
+	}
+	f := s.since(NoAnswer, from+int64(onset), base)
+	f.Sum = chance.Tally{}
+	for _, t := range slots {
+		f.Sum = f.Sum.Plus(t)
+	}
+	return f
 }
 
 func (c *Case) findSlow(s *Subject, from int64) *Finding {
@@ -207,11 +239,15 @@ func (s *Subject) since(test string, from int64, base float64) *Finding {
 
 // RestRatio is the bad ratio of the rest of the service: of the endpoint that is the better middle among the others,
 // so that neither one other bad endpoint nor one empty one decides. A few attempts count little: they are added to
-// twenty with one failure in 200.
+// twenty with one failure in 200, or of silence what is tolerated.
 func (c *Case) RestRatio(except *Subject, from int64, kind counts.Kind) float64 {
+	prior := 0.005
+	if kind == counts.Silence {
+		prior = silenceTolerated
+	}
 	var ratios []float64
 	for _, t := range c.others(except, from, kind) {
-		ratios = append(ratios, (t.Bad+0.1)/(t.N+20))
+		ratios = append(ratios, (t.Bad+20*prior)/(t.N+20))
 	}
 	return lowerMedian(ratios)
 }

@@ -74,15 +74,18 @@ func (c *Case) Routine(s *Subject) sample.Evidence {
 // seen says what the callers saw, as the middle of a sentence.
 func (f *Finding) seen() string {
 	verb := "failed"
-	if f.Test == Latency {
+	switch f.Test {
+	case Latency:
 		verb = "was slow in"
+	case NoAnswer:
+		verb = "gave no answer to the last"
 	}
 	return fmt.Sprintf("%s %.0f of %.0f first attempts (%s)", verb, f.Sum.Bad, f.Sum.N, Percent(f.Sum.Ratio()))
 }
 
 // Blame is the sentence for a finding that is the endpoint's own; then is what follows from it.
 func (f *Finding) Blame(s *Subject, a Attribution, then string) string {
-	compared := fmt.Sprintf("where %s is tolerated", Percent(f.Base))
+	compared := fmt.Sprintf("where %s is tolerated", Percent(max(f.Base, 0.001)))
 	if f.Test == Latency {
 		compared = fmt.Sprintf("p99 %s where the rest of %s takes %s", Short(s.P99), s.Key.Service, Short(s.RestP99))
 	}
