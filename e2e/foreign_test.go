@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -135,53 +136,95 @@ func TestForeignEndpoint(t *testing.T) {
 		fmt.Fprintln(w, `{"status":"authorised"}`)
 	}))
 	t.Cleanup(service.Close)
-	token := strings.TrimSpace(u.weft("join-token", "payment/payment-foreign"))
-	sidecar(t, u, token, service.Listener.Addr().String())
+	u.sidecar("payment", "payment-foreign", service.Listener.Addr().String())
 	within(t, 20*time.Second, "registered", func() error {
 		if len(u.views("payment-foreign")) == 0 {
 			return errors.New("no proxy sees it")
 		}
 		return nil
 	})
-	u.warmUp()
-	u.leaves("payment-foreign", func() { failing.Store(true) })
+	charge := u.tills()
+	u.warmUp(charge)
+	u.leaves("payment-foreign", charge, func() { failing.Store(true) })
 	u.evidence("payment-foreign", 2)
-	u.comesBack("payment-foreign", func() { failing.Store(false) })
+	u.comesBack("payment-foreign", charge, func() { failing.Store(false) })
 }
 
-// sidecar runs bin/mesh sidecar beside a foreign service.
-func sidecar(t *testing.T, u *weftUp, token, app string) {
-	agent := u.part("agent").Addresses
+// sidecar runs bin/mesh sidecar beside a process that weft up did not start, and returns the address of its outbound.
+// Its identity comes by a join token, as on another machine.
+func (u *weftUp) sidecar(service, instance, app string) string {
+	u.t.Helper()
+	token := strings.TrimSpace(u.weft("join-token", service+"/"+instance))
+	agent, outbound := u.part("agent").Addresses, freeAddress(u.t)
 	config := fmt.Sprintf(`
-service: payment
-instance: payment-foreign
+service: %[8]s
+instance: %[9]s
 ops: 127.0.0.1:0
 identity: {control: %[1]q, join_token: %[2]q}
 control: %[1]q
 telemetry: {otlp: %[3]q, lane: %[4]q}
+breaker: {enabled: false}
 inbound: {listen: %[5]q, app: %[6]q}
-outbound: {listen: %[7]q}
-`, u.address("control", "grpc"), token, agent["otlp_grpc"], agent["lane"], freeAddress(t), app, freeAddress(t))
-	path := filepath.Join(t.TempDir(), "sidecar.yaml")
+outbound: {listen: %[7]q, services: [payment]}
+`, u.address("control", "grpc"), token, agent["otlp_grpc"], agent["lane"], freeAddress(u.t), app, outbound, service, instance)
+	path := filepath.Join(u.t.TempDir(), "sidecar.yaml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
+		u.t.Fatal(err)
 	}
 	out := &synced{}
-	cmd := exec.Command(binary(t, "mesh"), "sidecar", "--config", path)
+	cmd := exec.Command(binary(u.t, "mesh"), "sidecar", "--config", path)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		u.t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	u.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("the foreign sidecar: %s", out)
+		if u.t.Failed() {
+			u.t.Logf("%s: %s", instance, out)
 		}
 	})
+	return outbound
 }
 
-func freeAddress(t *testing.T) string {
+// tills are three callers of payment that are not part of the shop, each behind a sidecar of its own: they put hundreds of
+// requests a second on payment without the cost of a whole checkout for each.
+func (u *weftUp) tills() (charge func() (int, string, error)) {
+	u.t.Helper()
+	app := httptest.NewServer(http.NotFoundHandler())
+	u.t.Cleanup(app.Close)
+	var clients []*http.Client
+	for n := 1; n <= 3; n++ {
+		at := &url.URL{Scheme: "http", Host: u.sidecar("till", fmt.Sprintf("till-%d", n), app.Listener.Addr().String())}
+		clients = append(clients, &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{Proxy: http.ProxyURL(at), MaxIdleConnsPerHost: 64}})
+	}
+	var turn atomic.Uint64
+	charge = func() (int, string, error) {
+		request, err := http.NewRequest(http.MethodPost, "http://payment/charges", strings.NewReader(`{"order":1,"cents":1900}`))
+		if err != nil {
+			return 0, "", err
+		}
+		response, err := clients[turn.Add(1)%uint64(len(clients))].Do(request)
+		if err != nil {
+			return 0, "", err
+		}
+		defer response.Body.Close()
+		_, err = io.Copy(io.Discard, response.Body)
+		return response.StatusCode, response.Header.Get("X-Request-Id"), err
+	}
+	within(u.t, 30*time.Second, "the tills reach payment", func() error {
+		for range clients {
+			if status, _, err := charge(); err != nil || status != http.StatusOK {
+				return fmt.Errorf("status %d, %v", status, err)
+			}
+		}
+		return nil
+	})
+	return charge
+}
+
+func freeAddress(t testing.TB) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

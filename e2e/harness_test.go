@@ -366,6 +366,11 @@ type result struct {
 }
 
 func (u *weftUp) load(rate int, method, path string) *load {
+	return u.loadBy(rate, func() (int, string, error) { return u.send(method, path) })
+}
+
+// loadBy is load with any way to send one request.
+func (u *weftUp) loadBy(rate int, send func() (status int, id string, err error)) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{cancel: cancel}
 	slots := make(chan struct{}, 256)
@@ -383,7 +388,7 @@ func (u *weftUp) load(rate int, method, path string) *load {
 				l.done.Go(func() {
 					defer func() { <-slots }()
 					at := time.Now()
-					status, id, err := u.send(method, path)
+					status, id, err := send()
 					l.mu.Lock()
 					l.results = append(l.results, result{at, status, id, err})
 					l.mu.Unlock()

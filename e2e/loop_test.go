@@ -21,16 +21,17 @@ const breakersOff = "gateway: {breaker: {enabled: false}}\nsidecar: {breaker: {e
 // TestLoop breaks payment-2 in turn, in one running system, and watches traffic move, the page and the way back.
 func TestLoop(t *testing.T) {
 	u := start(t, "", "--no-traffic")
-	u.warmUp()
+	charge := u.tills()
+	u.warmUp(charge)
 
 	t.Run("30 % errors", func(t *testing.T) {
-		u.in(t).leaves("payment-2", func() { u.weft("demo", "break", "payment-2", "--errors", "30%") })
+		u.in(t).leaves("payment-2", charge, func() { u.weft("demo", "break", "payment-2", "--errors", "30%") })
 		u.in(t).evidence("payment-2", 2)
-		u.in(t).comesBack("payment-2", func() { u.weft("demo", "heal") })
+		u.in(t).comesBack("payment-2", charge, func() { u.weft("demo", "heal") })
 	})
 	t.Run("SIGSTOP", func(t *testing.T) {
-		u.in(t).leaves("payment-2", func() { u.signal("demo/payment-2", stopSignal) })
-		u.in(t).comesBack("payment-2", func() { u.signal("demo/payment-2", continueSignal) })
+		u.in(t).leaves("payment-2", charge, func() { u.signal("demo/payment-2", stopSignal) })
+		u.in(t).comesBack("payment-2", charge, func() { u.signal("demo/payment-2", continueSignal) })
 	})
 }
 
@@ -38,23 +39,24 @@ func TestLoop(t *testing.T) {
 // breakers and without a collector nothing does.
 func TestLoopWithoutBreakers(t *testing.T) {
 	u := start(t, breakersOff, "--no-traffic")
-	u.warmUp()
+	charge := u.tills()
+	u.warmUp(charge)
 	t.Run("the verdict alone", func(t *testing.T) {
-		u.in(t).leaves("payment-2", func() { u.weft("demo", "break", "payment-2", "--errors", "30%") })
-		u.in(t).comesBack("payment-2", func() { u.weft("demo", "heal") })
+		u.in(t).leaves("payment-2", charge, func() { u.weft("demo", "break", "payment-2", "--errors", "30%") })
+		u.in(t).comesBack("payment-2", charge, func() { u.weft("demo", "heal") })
 	})
 	t.Run("neither breakers nor collector", func(t *testing.T) {
 		u.weft("stop", "collector")
 		u.weft("demo", "break", "payment-2", "--errors", "30%")
-		l := u.load(300, http.MethodPost, "/api/checkout")
-		time.Sleep(30 * time.Second) // the time in which traffic must not move
+		l := u.loadBy(300, charge)
+		time.Sleep(time.Minute) // the time in which traffic must not move
 		l.stop()
 		for proxy, view := range u.views("payment-2") {
 			if view.State == "ejected" {
 				t.Errorf("%s ejected payment-2 although nobody could have told it to", proxy)
 			}
 		}
-		results := l.since(time.Now().Add(-15 * time.Second))
+		results := l.since(time.Now().Add(-30 * time.Second))
 		share := float64(len(failed(results))) / float64(max(1, len(results)))
 		if share < 0.04 {
 			t.Errorf("%.1f %% of requests fail; payment-2 should still get its third of them, of which 30 %% fail", 100*share)
@@ -68,7 +70,7 @@ func TestLoopWithoutBreakers(t *testing.T) {
 // page, and the endpoint comes back by one probe and slow start.
 func TestKill(t *testing.T) {
 	u := start(t, "", "--no-traffic")
-	u.warmUp()
+	u.warmUp(browse(u))
 	for _, victim := range []string{"storefront-2", "sidecar/storefront-2"} {
 		t.Run(victim, func(t *testing.T) {
 			began := time.Now()
@@ -89,7 +91,7 @@ func TestKill(t *testing.T) {
 			if bad := failed(l.since(began)); len(bad) > 0 {
 				t.Errorf("%d of %d idempotent requests failed, the first with %d %v", len(bad), len(l.since(began)), bad[0].status, bad[0].err)
 			}
-			u.in(t).comesBack("storefront-2", func() { u.weft("demo", "heal") })
+			u.in(t).comesBack("storefront-2", browse(u), func() { u.weft("demo", "heal") })
 		})
 	}
 }
@@ -100,8 +102,8 @@ func TestDatabaseStopped(t *testing.T) {
 	if !slices.ContainsFunc(u.parts(), func(p part) bool { return p.Name == "demo/mysql-1" }) {
 		t.Skip("mariadb-server is not installed: the demo uses SQLite in its own process")
 	}
-	u.warmUp()
-	l := u.load(50, http.MethodPost, "/api/checkout")
+	u.warmUp(func() (int, string, error) { return u.send(http.MethodPost, "/api/checkout") })
+	l := u.load(30, http.MethodPost, "/api/checkout")
 	began := time.Now()
 	u.weft("stop", "demo/mysql-1")
 	within(t, 30*time.Second, "a page that names the database", func() error { return u.paged("mysql-1", began) })
@@ -118,9 +120,9 @@ func TestDatabaseStopped(t *testing.T) {
 }
 
 // warmUp lets every proxy and the health engine see the shop healthy.
-func (u *weftUp) warmUp() {
+func (u *weftUp) warmUp(send func() (int, string, error)) {
 	u.t.Helper()
-	l := u.load(60, http.MethodPost, "/api/checkout")
+	l := u.loadBy(40, send)
 	began := time.Now()
 	within(u.t, 60*time.Second, "15 s of healthy load", func() error {
 		if time.Since(began) < 15*time.Second {
@@ -173,10 +175,10 @@ func (u *weftUp) in(t testing.TB) *weftUp {
 	return &same
 }
 
-// leaves breaks an endpoint of payment at 300 requests/s and waits until every proxy that calls it has left it.
-func (u *weftUp) leaves(instance string, breakIt func()) {
+// leaves breaks an endpoint of payment at 300 requests/s for a minute: every proxy that calls it leaves it.
+func (u *weftUp) leaves(instance string, charge func() (int, string, error), breakIt func()) {
 	u.t.Helper()
-	l := u.load(300, http.MethodPost, "/api/checkout")
+	l := u.loadBy(300, charge)
 	defer l.stop()
 	broken := time.Now()
 	breakIt()
@@ -187,13 +189,18 @@ func (u *weftUp) leaves(instance string, breakIt func()) {
 	u.t.Logf("paged after %v", u.pageAt(instance, broken).Sub(broken).Round(10*time.Millisecond))
 	time.Sleep(5 * time.Second) // what is still on its way has ended
 	settled := time.Now()
-	time.Sleep(10 * time.Second)
+	time.Sleep(time.Until(broken.Add(time.Minute)))
 	results := l.since(settled)
 	if bad := failed(results); len(bad)*50 > len(results) {
 		u.t.Errorf("%d of %d requests still fail", len(bad), len(results))
 	}
 	rate := float64(len(l.since(broken))) / time.Since(broken).Seconds()
 	u.t.Logf("%.0f requests/s answered", rate)
+}
+
+// browse sends the idempotent request of the shop.
+func browse(u *weftUp) func() (int, string, error) {
+	return func() (int, string, error) { return u.send(http.MethodGet, "/api/items/1") }
 }
 
 // avoided says which proxy that knows the endpoint still sends it its share.
@@ -257,9 +264,9 @@ func (u *weftUp) evidence(instance string, reporters int) {
 }
 
 // comesBack heals an endpoint and waits for full weight everywhere, by way of probing, and for the resolved page.
-func (u *weftUp) comesBack(instance string, heal func()) {
+func (u *weftUp) comesBack(instance string, send func() (int, string, error), heal func()) {
 	u.t.Helper()
-	l := u.load(100, http.MethodPost, "/api/checkout")
+	l := u.loadBy(80, send)
 	defer l.stop()
 	healed := time.Now()
 	heal()
