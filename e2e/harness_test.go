@@ -28,6 +28,7 @@ type weftUp struct {
 	gateway string // base URLs
 	api     string
 	pager   *pager
+	ops     map[string]string // of the proxies, by part name
 }
 
 func binary(t testing.TB, name string) string {
@@ -247,28 +248,33 @@ type endpointView struct {
 	EWMA           float64 `json:"ewma_ms"`
 }
 
-// callers are the proxies that know a service's endpoints, by part name, with what each says of one of them.
+// views are what each proxy that knows an endpoint says of it, by part name. Only the first call asks weft status where
+// the proxies are: a part keeps its ports, and a poll should cost less than what it waits for.
 func (u *weftUp) views(instance string) map[string]endpointView {
-	out := map[string]endpointView{}
-	for _, p := range u.parts() {
-		ops := p.Addresses["ops"]
-		if ops == "" || p.PID == 0 || (p.Name != "gateway" && !strings.HasPrefix(p.Name, "sidecar/")) {
-			continue
+	if u.ops == nil {
+		u.ops = map[string]string{}
+		for _, p := range u.parts() {
+			if p.Name == "gateway" || strings.HasPrefix(p.Name, "sidecar/") {
+				u.ops[p.Name] = p.Addresses["ops"]
+			}
 		}
-		client := http.Client{Timeout: 2 * time.Second}
+	}
+	out := map[string]endpointView{}
+	client := http.Client{Timeout: 2 * time.Second}
+	for name, ops := range u.ops {
 		response, err := client.Get("http://" + ops + "/endpoints")
 		if err != nil {
-			continue
+			continue // it was killed, perhaps by this test
 		}
 		var views []endpointView
 		err = json.NewDecoder(response.Body).Decode(&views)
 		response.Body.Close()
 		if err != nil {
-			u.t.Errorf("%s /endpoints: %v", p.Name, err)
+			u.t.Errorf("%s /endpoints: %v", name, err)
 		}
 		for _, view := range views {
 			if view.Instance == instance {
-				out[p.Name] = view
+				out[name] = view
 			}
 		}
 	}

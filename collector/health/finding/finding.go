@@ -108,7 +108,7 @@ func (c *Case) Find(s *Subject) *Finding {
 			return f
 		}
 	}
-	return c.findSilent(s, max(from, now-counts.SlotsIn(3*time.Second)))
+	return c.findSilent(s, max(from, now-counts.SlotsIn(counts.MaxAge)))
 }
 
 func (c *Case) findErrors(s *Subject, from int64) *Finding {
@@ -163,16 +163,24 @@ func (c *Case) findSlow(s *Subject, from int64) *Finding {
 	return f
 }
 
-// findSilent: the endpoint's own sidecar, which used to report, fell silent, or its registration lapsed, and a caller
-// meets failures: it is gone without a goodbye.
+// findSilent: the endpoint's own sidecar, which used to report, fell silent, or its registration lapsed, and the last
+// that callers met were failures: it is gone without a goodbye. Callers leave at once what refuses connections, so there
+// may be very few; when control's word is there too, one is enough.
 func (c *Case) findSilent(s *Subject, from int64) *Finding {
 	if !s.Lapsed && !c.silent(s) {
 		return nil
 	}
-	if recent := s.Total.Since(from); recent.Failed < 2 || 2*recent.Failed < recent.Attempts() {
-		return nil
+	need := 2.0
+	if s.Lapsed {
+		need = 1
 	}
-	return s.since(Silent, from, max(tolerated, s.Baseline.Ratio()))
+	slots, bad := c.tallies(s, from, counts.Failures), 0.0
+	for at := len(slots) - 1; at >= 0 && 2*slots[at].Bad >= slots[at].N; at-- {
+		if bad += slots[at].Bad; slots[at].Bad > 0 && bad >= need {
+			return s.since(Silent, from+int64(at), max(tolerated, s.Baseline.Ratio()))
+		}
+	}
+	return nil
 }
 
 // silent reports that the endpoint's own sidecar has reported, and does no more.
