@@ -201,6 +201,8 @@ func (r *runner) fault(args []string) {
 		t.delay = r.duration(args[1])
 	case "stop": // SIGSTOP: connections are taken, answers never come
 		t.outcome = sample.Timeout
+	case "refuse": // the application is dead, and its sidecar looks after it
+		t.outcome, t.vigil = sample.ConnectFailure, true
 	case "kill": // endpoint and sidecar
 		t.outcome, t.silent = sample.ConnectFailure, true
 	default:

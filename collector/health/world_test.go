@@ -72,6 +72,7 @@ type trouble struct {
 	ratio   float64
 	delay   time.Duration
 	silent  bool // the sidecar is dead as well
+	vigil   bool // its own sidecar keeps looking, and finds nobody
 }
 
 type cellKey struct {
@@ -154,6 +155,13 @@ func (w *world) step() []sample.Verdict {
 		}
 		for f.credit += f.rate * tickLength.Seconds(); f.credit >= 1; f.credit-- {
 			w.attempt(w.proxies[f.proxy], f.service)
+		}
+	}
+	for _, t := range w.faults {
+		for name, p := range w.proxies {
+			if t.vigil && t.matches(key(name)) {
+				p.sample(key(name), true).FirstAttempts[sample.ConnectFailure] += 2
+			}
 		}
 	}
 	w.report()

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -139,14 +137,8 @@ func ignoreEOF(err error) error {
 
 // awaitApplication is false when ctx ended first.
 func (s *Sidecar) awaitApplication(ctx context.Context) bool {
-	network, at := "tcp", s.config.Load().Inbound.App
-	if path, ok := strings.CutPrefix(at, "unix://"); ok {
-		network, at = "unix", path
-	}
 	for ctx.Err() == nil {
-		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, at)
-		if err == nil {
-			_ = conn.Close()
+		if s.listens(ctx) {
 			return true
 		}
 		sleep(ctx, firstTry)

@@ -45,6 +45,7 @@ type Sidecar struct {
 	subscriber *endpoints.Subscriber
 	outward    *forward.Forwarder
 	inward     *forward.Forwarder
+	vigil      *vigil
 	flights    *flights
 	routes     atomic.Pointer[routes]
 	registered atomic.Bool
@@ -82,7 +83,7 @@ func New(cfg *Config, path string) (*Sidecar, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sidecar{path: path, telemetry: t, source: identity.NewSource(cfg.Identity, id), flights: newFlights()}
+	s := &Sidecar{path: path, telemetry: t, source: identity.NewSource(cfg.Identity, id), flights: newFlights(), vigil: newVigil()}
 	s.config.Store(cfg)
 	s.table = endpoints.NewTable(cfg.Services, wanted(cfg)...)
 	s.app = endpoints.NewTable(map[string]endpoints.StaticService{cfg.Service: {
@@ -92,7 +93,7 @@ func New(cfg *Config, path string) (*Sidecar, error) {
 		Table: s.table, Recorder: &forward.TelemetryRecorder{Telemetry: t, Direction: outbound}, TLS: s.clientTLS,
 		Failed: s.flights.blame, Abandoned: s.flights.waiting,
 	})
-	s.inward = forward.New(inwardConfig(), forward.Deps{Table: s.app, Cause: s.flights.cause})
+	s.inward = forward.New(inwardConfig(), forward.Deps{Table: s.app, Cause: s.flights.cause, Failed: s.vigil.heard})
 	s.routes.Store(s.newRoutes(cfg))
 	if cfg.Control != "" {
 		if s.conn, err = s.dial(cfg.Control, identity.RoleControl); err != nil {
@@ -216,7 +217,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 
 // supporters run beneath the servers.
 func (s *Sidecar) supporters() []func(context.Context) error {
-	list := []func(context.Context) error{s.source.Run, s.telemetry.Run, s.ops.Run, s.outward.Run, s.inward.Run}
+	list := []func(context.Context) error{s.source.Run, s.telemetry.Run, s.ops.Run, s.outward.Run, s.inward.Run, s.keepVigil}
 	if s.path != "" {
 		list = append(list, func(ctx context.Context) error { return config.Watch(ctx, s.path, func() { s.reload(ctx) }) })
 	}

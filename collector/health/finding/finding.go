@@ -103,6 +103,9 @@ func (c *Case) Find(s *Subject) *Finding {
 			return f
 		}
 	}
+	if f := c.findRefused(s, max(from, now-counts.SlotsIn(counts.MaxAge))); f != nil {
+		return f
+	}
 	if recent.Slow >= 5 {
 		if f := c.findSlow(s, from); f != nil {
 			return f
@@ -146,6 +149,32 @@ func (c *Case) findUnanswered(s *Subject, from int64) *Finding {
 		f.Sum = f.Sum.Plus(t)
 	}
 	return f
+}
+
+// refusals in a row that its own sidecar must have met before one failed attempt of a caller's is enough.
+const refusals = 3
+
+// findRefused: the endpoint's own sidecar finds nobody to connect to, again and again, and the last that a caller met was
+// no answer either. Callers leave such an endpoint at once, so one attempt may be all they made.
+func (c *Case) findRefused(s *Subject, from int64) *Finding {
+	if s.Witness == nil || c.silent(s) {
+		return nil
+	}
+	own, callers := 0, 0
+	for slot := counts.SlotOf(c.Now); slot >= from; slot-- {
+		seen, met := s.Witness.Ring.At(slot), s.Total.At(slot)
+		if 2*uint32(seen.Unanswered) < seen.Attempts() || 2*uint32(met.Unanswered) < met.Attempts() {
+			return nil
+		}
+		own += int(seen.Unanswered)
+		callers += int(met.Unanswered)
+		if own >= refusals && callers > 0 {
+			f := s.since(NoAnswer, slot, silenceTolerated)
+			f.Sum.N = f.Sum.Bad // what was good in the first slot came before
+			return f
+		}
+	}
+	return nil
 }
 
 func (c *Case) findSlow(s *Subject, from int64) *Finding {
