@@ -15,7 +15,7 @@ const (
 	forgiveness = 10 * time.Second
 	// noAnswer is what an attempt without an answer is taken to have lasted, at least: a refused connection is quick.
 	noAnswer = time.Second
-	// failureCost makes an endpoint that only fails as costly as one ten times slower. The fourth power leaves partial
+	// failureCost makes an endpoint that only fails as costly as one ten times slower. The sixth power leaves partial
 	// failures to the fleet's judgement, which knows whose fault they are: 30 % cost hardly anything here.
 	failureCost = 99
 	fullWeight  = 100
@@ -61,7 +61,7 @@ func cost(now time.Time, x candidate, all estimates) float64 {
 	}
 	weight := float64(max(1, x.standing.Weight)) / fullWeight
 	waiting := latency * (1 + float64(x.load.InFlight)/weight)
-	failing := 1 + failureCost*math.Pow(x.load.Failing, 4)
+	failing := 1 + failureCost*math.Pow(x.load.Failing, 6)
 	return waiting * waiting * failing / weight
 }
 
