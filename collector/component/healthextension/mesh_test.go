@@ -123,7 +123,14 @@ func startExtension(t *testing.T, k *Keeper, cfg *Config) *Extension {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ext.Shutdown(context.Background()) })
-	return ext.(*Extension)
+	started := ext.(*Extension)
+	// Before the lane has its certificate, a caller's handshake fails, as it should.
+	for deadline := time.Now().Add(10 * time.Second); started.Readiness() != nil; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(started.Readiness())
+		}
+	}
+	return started
 }
 
 var (
