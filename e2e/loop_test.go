@@ -283,7 +283,8 @@ func (u *weftUp) comesBack(instance string, send func() (int, string, error), he
 	healed := time.Now()
 	heal()
 	var weights []int
-	within(u.t, 90*time.Second, instance+" is back", func() error {
+	// Each failed probe doubles the back-off, so a long fault takes a while to be forgiven.
+	within(u.t, 3*time.Minute, instance+" is back", func() error {
 		views := u.views(instance)
 		if len(views) == 0 {
 			return fmt.Errorf("nobody sees it")
