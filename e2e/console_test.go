@@ -23,7 +23,7 @@ func consoleShows(t *testing.T, u *weftUp) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, 2*time.Second, "whole", func() error { return whole(u, id) })
+	within(t, 10*time.Second, "whole", func() error { return whole(u, id) })
 
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-background-networking", true), chromedp.WindowSize(1440, 1000))

@@ -77,7 +77,7 @@ func TestForeignApp(t *testing.T) {
 	front.stop()
 	back.stop()
 
-	within(t, 5*time.Second, "trace and logs", func() error {
+	within(t, 15*time.Second, "trace and logs", func() error {
 		var s story
 		if err := u.get("/api/requests/"+id, &s); err != nil {
 			return err

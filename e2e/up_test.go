@@ -80,7 +80,7 @@ func TestNoOrphans(t *testing.T) {
 	_ = u.cmd.Process.Kill()
 	<-u.exited
 	for _, p := range parts {
-		within(t, 5*time.Second, p.Name+" is gone", func() error {
+		within(t, 15*time.Second, p.Name+" is gone", func() error {
 			if syscall.Kill(p.PID, 0) == nil {
 				return fmt.Errorf("process %d lives", p.PID)
 			}
@@ -96,7 +96,7 @@ func TestSecondRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, 2*time.Second, "whole", func() error { return whole(u, id) })
+	within(t, 10*time.Second, "whole", func() error { return whole(u, id) })
 	u.stop()
 	u.exited = make(chan struct{})
 	u.run([]string{"up", "--data", u.data, "--addr", "all=127.0.0.1:0", "--no-traffic"})
