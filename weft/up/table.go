@@ -53,10 +53,10 @@ func walk(layout *plan.Plan) string {
 	}
 	lines := []string{
 		"", "Try, in another terminal:",
-		"  curl -i -X POST http://" + layout.Address("gateway.http") + "/api/checkout     # note its x-request-id",
-		"  bin/weft request <that id>" + data + "                     # what happened to it",
-		"  bin/weft demo break payment-2 --errors 30%" + data + "     # an endpoint goes bad",
-		"  bin/weft why payment-2" + data + "                         # who saw it, and what was done",
+		"  curl -i -X POST http://" + layout.Address("gateway.http") + "/api/checkout   # note its x-request-id",
+		"  bin/weft request <that id>" + data + "   # what happened to it",
+		"  bin/weft demo break payment-2 --errors 30%" + data + "   # an endpoint goes bad",
+		"  bin/weft why payment-2" + data + "   # who saw it, and what was done",
 		"  bin/weft demo heal" + data, "",
 	}
 	return strings.Join(lines, "\n")
