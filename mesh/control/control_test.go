@@ -45,9 +45,7 @@ func TestRegistrationReachesProxies(t *testing.T) {
 	two.cancel() // as a killed sidecar: the stream breaks
 	gateway.sees("payment", "payment-1=healthy:100:default")
 	t.Logf("a killed sidecar left every proxy after %v", time.Since(broke))
-	if err := one.stream.CloseSend(); err != nil { // as one that stops in order
-		t.Fatal(err)
-	}
+	one.leave()
 	gateway.sees("payment", "") // empty, so that it leaves
 }
 

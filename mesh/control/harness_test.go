@@ -157,10 +157,11 @@ func inbound(t *testing.T, s *identity.Source) string {
 
 // sidecar holds a registration by heartbeats.
 type sidecar struct {
-	t      *testing.T
-	stream grpc.BidiStreamingClient[wire.Registration, wire.Lease]
-	cancel context.CancelFunc
-	self   *wire.Registration
+	t       *testing.T
+	stream  grpc.BidiStreamingClient[wire.Registration, wire.Lease]
+	cancel  context.CancelFunc
+	self    *wire.Registration
+	orderly chan struct{} // closed by leave
 }
 
 func (m *meshUnderTest) sidecar(s *identity.Source, address string) *sidecar {
@@ -172,7 +173,7 @@ func (m *meshUnderTest) sidecar(s *identity.Source, address string) *sidecar {
 	}
 	out := &sidecar{t: m.t, stream: stream, cancel: cancel, self: &wire.Registration{
 		Service: s.ID().Service, Instance: s.ID().Instance, Address: address, Protocol: "http", Version: "1",
-	}}
+	}, orderly: make(chan struct{})}
 	m.t.Cleanup(cancel)
 	return out
 }
@@ -185,7 +186,10 @@ func (s *sidecar) say() (*wire.Lease, error) {
 	return s.stream.Recv()
 }
 
-// beat says it every 200 ms until the stream ends.
+// leave ends the heartbeats and the stream, as one that stops in order.
+func (s *sidecar) leave() { close(s.orderly) }
+
+// beat says it every 200 ms until the stream ends, or the sidecar leaves.
 func (s *sidecar) beat() {
 	s.t.Helper()
 	if lease, err := s.say(); err != nil || lease.GetRefused() != "" {
@@ -198,6 +202,9 @@ func (s *sidecar) beat() {
 		for {
 			select {
 			case <-s.stream.Context().Done():
+				return
+			case <-s.orderly:
+				_ = s.stream.CloseSend()
 				return
 			case <-time.After(200 * time.Millisecond):
 			}
