@@ -25,17 +25,20 @@ import (
 const (
 	spanDelay      = 200 * time.Millisecond
 	metricInterval = 5 * time.Second
+	// exportPatience is longer than an agent hangs or restarts: after the SDK's default of 10 s it would drop the batch.
+	exportPatience = 2 * time.Minute
 )
 
 // instrument sets the SDK up as its documentation says; the exporters read OTEL_EXPORTER_OTLP_ENDPOINT.
 func instrument(ctx context.Context, name string, s settings) (*slog.Logger, func(context.Context) error, error) {
 	described := resource.NewSchemaless(attribute.String("service.name", name),
 		attribute.String("service.instance.id", s.instance), attribute.String("service.version", "1"))
-	spans, err := otlptracegrpc.New(ctx)
+	spans, err := otlptracegrpc.New(ctx, otlptracegrpc.WithTimeout(exportPatience))
 	if err != nil {
 		return nil, nil, err
 	}
-	traces := sdktrace.NewTracerProvider(sdktrace.WithBatcher(spans, sdktrace.WithBatchTimeout(spanDelay)), sdktrace.WithResource(described))
+	batches := sdktrace.WithBatcher(spans, sdktrace.WithBatchTimeout(spanDelay), sdktrace.WithExportTimeout(exportPatience))
+	traces := sdktrace.NewTracerProvider(batches, sdktrace.WithResource(described))
 	points, err := otlpmetricgrpc.New(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -59,12 +62,12 @@ func newLogger(ctx context.Context, name string, s settings, described *resource
 		}
 		return fileLogger(file, name, s.instance), func(context.Context) error { return file.Close() }, nil
 	}
-	records, err := otlploggrpc.New(ctx)
+	records, err := otlploggrpc.New(ctx, otlploggrpc.WithTimeout(exportPatience))
 	if err != nil {
 		return nil, nil, err
 	}
 	provider := sdklog.NewLoggerProvider(sdklog.WithResource(described),
-		sdklog.WithProcessor(sdklog.NewBatchProcessor(records, sdklog.WithExportInterval(spanDelay))))
+		sdklog.WithProcessor(sdklog.NewBatchProcessor(records, sdklog.WithExportInterval(spanDelay), sdklog.WithExportTimeout(exportPatience))))
 	return otelslog.NewLogger(name, otelslog.WithLoggerProvider(provider)), provider.Shutdown, nil
 }
 
