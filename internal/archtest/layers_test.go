@@ -22,7 +22,7 @@ var parts = []part{
 	{"collector/store", 3}, {"collector/query", 3}, {"alerts", 3}, {"internal/forward", 3},
 	{"collector/store/*", 2}, {"collector/correlate", 2}, {"collector/health", 2}, {"alerts/notify", 2}, {"internal/balance", 2},
 	{"collector/signal", 1}, {"internal/sample", 1}, {"internal/wal", 1}, {"internal/endpoints", 1}, {"internal/identity", 1},
-	{"internal/telemetry", 1}, {"internal/distro", 1}, {"internal/config", 1}, {"internal/ops", 1},
+	{"internal/telemetry", 1}, {"internal/otlp", 1}, {"internal/distro", 1}, {"internal/config", 1}, {"internal/ops", 1},
 	{"internal/semconv", 0}, {"internal/wire", 0}, {"console", 0}, {"dashboards", 0},
 	// Tests of the whole, which import what they please and which nothing may import.
 	{"e2e", 7}, {"internal/archtest", 7},
@@ -34,6 +34,8 @@ var sideways = []struct{ from, to, why string }{
 	{"*", "internal/sample", "the words that proxies, control and the engine share"},
 	{"collector/store/*", "collector/store/segment", "both stores of records are segments"},
 	{"collector/store/storetest", "collector/store/*", "one suite for all stores"},
+	{"internal/distro", "internal/otlp", "the receiver looks into what it takes"},
+	{"collector/signal", "internal/otlp", "a span is read from the bytes it came in"},
 }
 
 // partOf finds the folder and layer of a package.
