@@ -150,7 +150,9 @@ func walkedSpans(batch []byte) (lines []string, faults int, err error) {
 		line := fmt.Sprint(hex.EncodeToString(s.TraceID[:]), hex.EncodeToString(s.SpanID[:]), hex.EncodeToString(s.ParentID[:]), []byte(s.Name),
 			[]byte(s.TraceState), s.Kind, s.Start, s.End, s.DroppedAttributes, s.DroppedEvents, s.DroppedLinks, s.Status, []byte(s.StatusMessage), s.Flags,
 			attrs(s.Attrs), attrs(s.Resource.Attrs), []byte(s.Scope.Name), []byte(s.Scope.Version), attrs(s.Scope.Attrs), []byte(s.Scope.SchemaURL), []byte(s.Resource.SchemaURL))
-		s.EachEvent(func(e *otlp.Event) { line += fmt.Sprint("|e", e.Time, []byte(e.Name), attrs(e.Attrs), e.DroppedAttributes) })
+		s.EachEvent(func(e *otlp.Event) {
+			line += fmt.Sprint("|e", e.Time, []byte(e.Name), attrs(e.Attrs), e.DroppedAttributes)
+		})
 		s.EachLink(func(l *otlp.Link) {
 			line += fmt.Sprint("|l", l.TraceID, l.SpanID, []byte(l.TraceState), attrs(l.Attrs), l.DroppedAttributes, l.Flags)
 		})
@@ -284,7 +286,9 @@ func TestWithoutLeavesTheOthers(t *testing.T) {
 	}
 }
 
-func message(id byte, body ...byte) []byte { return append([]byte{id<<3 | 2, byte(len(body))}, body...) }
+func message(id byte, body ...byte) []byte {
+	return append([]byte{id<<3 | 2, byte(len(body))}, body...)
+}
 
 func inBatch(spans ...[]byte) []byte {
 	var scope []byte
