@@ -3,6 +3,7 @@ package segment
 import (
 	"cmp"
 	"errors"
+	"sync"
 	"time"
 
 	"weft/internal/config"
@@ -19,32 +20,52 @@ type Config struct {
 	MaxRecord  int            // bytes of one batch; default 64 MiB
 	FS         wal.FS         // default the operating system's
 	Now        func() time.Time
+	// Turn, if set, is held while a segment is made, so that logs which share it take turns with processor and memory.
+	Turn *sync.Mutex
+	// Pinned says which request IDs and trace IDs outlive the bulk; default none.
+	Pinned func(id string) bool
 }
 
-// Retention is how long data stays. Files are dropped whole, oldest first.
+// Retention is how long data stays.
 type Retention struct {
 	Age   time.Duration `yaml:"age" mapstructure:"age"`     // since receipt; 0 = for ever
 	Bytes int64         `yaml:"bytes" mapstructure:"bytes"` // of all files; 0 = no limit
+	// Tail is what becomes of errors, slow requests, and requests that an alert or a verdict names, when the bulk goes.
+	Tail Tail `yaml:"tail" mapstructure:"tail"`
+}
+
+// Tail is how long what is worth more than the bulk stays.
+type Tail struct {
+	Age   time.Duration `yaml:"age" mapstructure:"age"`     // since receipt; 0 = no tail
+	Bytes int64         `yaml:"bytes" mapstructure:"bytes"` // of all tail segments; 0 = no limit of their own
+	Slow  time.Duration `yaml:"slow" mapstructure:"slow"`   // a request that took as long is kept; 0 = none for that
 }
 
 // Validate names the faulty key under prefix.
 func (r Retention) Validate(prefix string) error {
 	var faults []error
-	if r.Age < 0 {
-		faults = append(faults, config.Faultf(prefix+"age", "must not be negative"))
+	fault := func(bad bool, key, format string, args ...any) {
+		if bad {
+			faults = append(faults, config.Faultf(prefix+key, format, args...))
+		}
 	}
-	if r.Bytes < 0 || r.Bytes > 0 && r.Bytes < minRetained {
-		faults = append(faults, config.Faultf(prefix+"bytes", "must be 0 (no limit) or at least %d MiB", minRetained>>20))
-	}
+	fault(r.Age < 0, "age", "must not be negative")
+	fault(r.Bytes < 0 || r.Bytes > 0 && r.Bytes < minRetained, "bytes", "must be 0 (no limit) or at least %d MiB", minRetained>>20)
+	fault(r.Tail.Age < 0, "tail.age", "must not be negative")
+	fault(r.Tail.Age > 0 && r.Age > 0 && r.Tail.Age < r.Age, "tail.age", "must be 0 (no tail) or at least age")
+	fault(r.Tail.Bytes < 0, "tail.bytes", "must not be negative")
+	fault(r.Tail.Slow < 0, "tail.slow", "must not be negative")
 	return errors.Join(faults...)
 }
 
 const (
 	minRetained = 8 << 20
 	// maxEntries bounds the index in memory, 27 bytes an entry, where batches are full of different IDs.
-	maxEntries = 1 << 20
-	// maxUnsealed bounds the files whose index is in memory, should sealing fail or fall behind.
-	maxUnsealed = 4
+	maxEntries = 4 << 20
+	// maxUnsealed bounds the log files that are not sealed, should sealing fail or fall behind: a start reads them all.
+	maxUnsealed = 8
+	// keepLogs is how many sealed log files stay, for a restart to fill memories from.
+	keepLogs = 1
 	// sealAfter closes a file that fills slowly, so that retention by age can drop it.
 	sealAfter = time.Hour
 )
@@ -60,6 +81,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Turn == nil {
+		c.Turn = &sync.Mutex{}
+	}
+	if c.Pinned == nil {
+		c.Pinned = func(string) bool { return false }
 	}
 	return c
 }

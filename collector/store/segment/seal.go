@@ -4,26 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
+	"weft/collector/store/segment/manifest"
 	"weft/internal/wal"
 )
 
-// Run seals closed files and applies retention until ctx ends. A disk that refuses is tried again; Append pushes back
-// meanwhile.
-func (l *Log) Run(ctx context.Context) error {
+// Run seals closed files, merges segments and applies retention until ctx ends. A disk that refuses is tried again;
+// Append pushes back meanwhile.
+func (l *Log[F]) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	failing := ""
 	for {
-		if err := l.Maintain(); err != nil {
-			l.unsealable.Add(1)
+		if err := l.Maintain(ctx); err != nil && ctx.Err() == nil {
+			l.counts.failures.Add(1)
 			if text := err.Error(); text != failing { // once, not every second
 				failing = text
-				slog.ErrorContext(ctx, "store cannot seal or drop files, tries on", "dir", l.cfg.Dir, "error", err)
+				l.warn("cannot seal, merge or drop segments; tries on", "dir", l.cfg.Dir, "error", err)
 			}
 		} else {
 			failing = ""
@@ -38,195 +40,204 @@ func (l *Log) Run(ctx context.Context) error {
 }
 
 // Maintain does once what Run does again and again.
-func (l *Log) Maintain() error {
+func (l *Log[F]) Maintain(ctx context.Context) error {
+	l.making.Lock()
+	defer l.making.Unlock()
 	now := l.cfg.Now()
-	if parts := l.snapshot(); len(parts) > 0 {
-		if _, s := parts[len(parts)-1].get(); s.records > 0 && now.Sub(time.Unix(0, s.first)) > sealAfter {
-			if err := l.wal.Rotate(); err != nil {
-				return err
-			}
-		}
+	if err := l.closeSlow(now); err != nil {
+		return err
 	}
-	return errors.Join(l.seal(), l.retain(now))
+	if err := l.seal(ctx); err != nil {
+		return err
+	}
+	return errors.Join(l.mend(ctx), l.merge(ctx), l.retain(ctx, now))
 }
 
-// seal publishes the index of every file that is closed.
-func (l *Log) seal() error {
-	active := l.wal.End().File
-	var faults []error
-	for _, p := range l.snapshot() {
-		if x, _ := p.get(); isMem(x) && p.number < active {
-			l.barrier.Lock() // appends that began before the file was closed have now finished
-			l.barrier.Unlock()
-			faults = append(faults, l.sealPart(p))
-		}
+// SealAll seals whatever there is.
+func (l *Log[F]) SealAll(ctx context.Context) error {
+	if err := l.wal.Rotate(); err != nil {
+		return err
 	}
-	return errors.Join(faults...)
+	l.making.Lock()
+	defer l.making.Unlock()
+	return l.seal(ctx)
 }
 
-func (l *Log) sealPart(p *part) error {
-	x, s := p.get()
-	mem, ok := x.(*memIndex)
-	if !ok {
+// closeSlow closes a file that fills slowly.
+func (l *Log[F]) closeSlow(now time.Time) error {
+	l.mu.RLock()
+	var newest *part
+	if n := len(l.parts); n > 0 {
+		newest = l.parts[n-1]
+	}
+	l.mu.RUnlock()
+	if newest == nil {
 		return nil
 	}
-	for _, f := range l.wal.Files() {
-		if f.Number == p.number {
-			s.size = f.Size
-		}
+	if first, _, records := newest.times(); records > 0 && now.Sub(time.Unix(0, first)) > sealAfter {
+		return l.wal.Rotate()
 	}
-	if err := writeIndex(l.cfg.FS, p.indexPath(), mem.sorted(), s); err != nil {
-		return fmt.Errorf("seal %s: %w", p.path, err)
-	}
-	f, err := openIndex(l.cfg.FS, p.indexPath())
-	if err != nil {
-		return fmt.Errorf("seal %s: %w", p.path, err)
-	}
-	p.set(f, s)
 	return nil
 }
 
-// retain drops the oldest closed files while they are too old or too many.
-func (l *Log) retain(now time.Time) error {
+// seal makes a segment of every log file that is closed, oldest first.
+func (l *Log[F]) seal(ctx context.Context) error {
 	active := l.wal.End().File
-	total := l.Stats().Bytes
-	for _, p := range l.snapshot() {
-		x, s := p.get()
-		if p.number >= active || isMem(x) {
+	for ctx.Err() == nil {
+		l.mu.RLock()
+		var p *part
+		if len(l.parts) > 0 && l.parts[0].number < active {
+			p = l.parts[0]
+		}
+		l.mu.RUnlock()
+		if p == nil {
 			return nil
 		}
-		tooOld := l.cfg.Retention.Age > 0 && s.lastTime().Before(now.Add(-l.cfg.Retention.Age))
-		tooMany := l.cfg.Retention.Bytes > 0 && total > l.cfg.Retention.Bytes
-		if !tooOld && !tooMany {
-			return nil
+		l.barrier.Lock() // appends that began before the file was closed have now finished
+		l.barrier.Unlock()
+		if err := l.sealPart(ctx, p); err != nil {
+			return fmt.Errorf("seal %s: %w", p.path, err)
 		}
-		total -= p.bytes()
-		if err := l.drop(p); err != nil {
+	}
+	return nil
+}
+
+func (l *Log[F]) sealPart(ctx context.Context, p *part) error {
+	l.cfg.Turn.Lock()
+	defer l.cfg.Turn.Unlock()
+	e := manifest.Entry{From: p.number, To: p.number, Generation: l.manifest.Generation + 1}
+	arena := arenas.Get().(*[]byte)
+	defer arenas.Put(arena)
+	batches, err := l.readAll(ctx, p, arena)
+	if err != nil {
+		return err
+	}
+	if len(batches) > 0 {
+		if e.Summary, err = l.form.Seal(l.base(e), batches); err != nil {
 			return err
 		}
 	}
+	err = l.commit(func(m *manifest.Manifest) {
+		m.Sealed = p.number
+		if e.Rows > 0 {
+			m.Segments = append(m.Segments, e)
+		}
+	}, func() { l.parts = slices.DeleteFunc(l.parts, func(q *part) bool { return q == p }) })
+	if err != nil {
+		return err
+	}
+	l.counts.sealed.Add(1)
+	l.counts.duplicates.Add(uint64(e.Duplicates))
+	return l.dropLogs(p)
+}
+
+// arenas hold a log file's bytes while it is sealed.
+var arenas = sync.Pool{New: func() any { return new([]byte) }}
+
+func (l *Log[F]) readAll(ctx context.Context, p *part, arena *[]byte) ([]Batch, error) {
+	size := int64(0)
+	for _, f := range l.wal.Files() {
+		if f.Number == p.number {
+			size = f.Size
+		}
+	}
+	if int64(cap(*arena)) < size {
+		*arena = make([]byte, 0, size)
+	}
+	buf := (*arena)[:0]
+	var batches []Batch
+	err := l.replayFile(ctx, p.number, func(received time.Time, batch []byte) error {
+		start := len(buf)
+		buf = append(buf, batch...)
+		batches = append(batches, Batch{Received: received.UnixNano(), Raw: buf[start:len(buf):len(buf)]})
+		return nil
+	})
+	*arena = buf
+	return batches, err
+}
+
+// commit changes the manifest on disk, and then what readers see.
+func (l *Log[F]) commit(change func(*manifest.Manifest), swap func()) error {
+	next := l.manifest
+	next.Segments = slices.Clone(next.Segments)
+	next.Generation++
+	change(&next)
+	slices.SortFunc(next.Segments, manifest.Older)
+	if err := next.Write(l.cfg.FS, l.cfg.Dir); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.manifest = next
+	have := map[string]*segment[F]{}
+	for _, s := range l.segments {
+		have[s.Name()] = s
+	}
+	l.segments = nil
+	for _, e := range next.Segments {
+		s := have[e.Name()]
+		if s == nil {
+			s = newSegment(l, e)
+		}
+		delete(have, e.Name())
+		l.segments = append(l.segments, s)
+	}
+	for _, s := range have {
+		l.forget(s)
+	}
+	if swap != nil {
+		swap()
+	}
 	return nil
 }
 
-// bytes is what the part takes on the disk.
-func (p *part) bytes() int64 {
-	x, s := p.get()
-	if f, ok := x.(*indexFile); ok {
-		return s.size + f.bytes
+// forget removes the files of a segment that the manifest does not list any more. Who reads them reads on.
+func (l *Log[F]) forget(s *segment[F]) {
+	if err := errors.Join(s.release(), l.removeFiles(s.Entry)); err != nil { // the next start sweeps it
+		l.warn("a segment that does not count any more cannot be removed", "segment", s.Name(), "error", err)
 	}
-	return s.size
 }
 
-// drop removes a part, which must be the oldest: the index first, since a log file alone is whole.
-func (l *Log) drop(p *part) error {
-	l.mu.Lock()
-	l.parts = slices.DeleteFunc(l.parts, func(q *part) bool { return q == p })
-	l.mu.Unlock()
-	l.dropped.Add(1)
-	x, _ := p.get()
-	var err error
-	if f, ok := x.(*indexFile); ok {
-		err = f.f.Close()
-	}
-	if e := l.cfg.FS.Remove(p.indexPath()); e != nil && !os.IsNotExist(e) {
-		err = errors.Join(err, e)
-	}
-	return errors.Join(err, l.wal.DropBefore(wal.Position{File: p.number + 1}))
-}
-
-// Stats counts what the log holds and what happened to it since Open.
-type Stats struct {
-	Log                  wal.Stats
-	Bytes                int64 // on the disk, indexes included
-	Sealed, Unsealed     int   // files
-	IndexMemory          int64 // bytes
-	Oldest, Newest       time.Time
-	Dropped              uint64 // files, by retention
-	Damaged, SealFailure uint64
-}
-
-// Stats is a snapshot.
-func (l *Log) Stats() Stats {
-	s := Stats{Log: l.wal.Stats(), Dropped: l.dropped.Load(), Damaged: l.damaged.Load(), SealFailure: l.unsealable.Load()}
-	s.Bytes = s.Log.Bytes
-	s.Damaged += s.Log.Damaged
-	for _, p := range l.snapshot() {
-		x, sum := p.get()
-		if sum.records > 0 {
-			if s.Oldest.IsZero() {
-				s.Oldest = time.Unix(0, sum.first)
-			}
-			s.Newest = sum.lastTime()
-		}
-		switch x := x.(type) {
-		case *indexFile:
-			s.Sealed++
-			s.Bytes += x.bytes
-		case *memIndex:
-			s.Unsealed++
-			s.IndexMemory += x.bytes()
-		}
-	}
-	return s
-}
-
-// Check proves that every record is readable and found by each of its keys, and that every byte of every index
-// checks. Batches may be appended meanwhile.
-func (l *Log) Check(ctx context.Context) error {
+func (l *Log[F]) removeFiles(e manifest.Entry) error {
 	var faults []error
-	damaged := l.wal.Stats().Damaged
-	for _, p := range l.snapshot() {
-		if err := l.checkPart(ctx, p); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", p.path, err))
-		}
-	}
-	if n := l.wal.Stats().Damaged - damaged; n > 0 {
-		faults = append(faults, fmt.Errorf("%s: %d damaged ranges", l.cfg.Dir, n))
+	for _, extension := range l.form.Extensions {
+		faults = append(faults, removeFile(l.cfg.FS, l.base(e)+extension))
 	}
 	return errors.Join(faults...)
 }
 
-func (l *Log) checkPart(ctx context.Context, p *part) error {
-	l.barrier.Lock() // between two appends: every record written is in the index
-	x, s := p.get()
-	var pairs []pair
-	if mem, ok := x.(*memIndex); ok {
-		pairs = mem.sorted()
+func removeFile(fs wal.FS, path string) error {
+	if err := fs.Remove(path); err != nil && !os.IsNotExist(err) {
+		return err
 	}
-	l.barrier.Unlock()
-	if f, ok := x.(*indexFile); ok {
-		var err error
-		if pairs, err = f.all(); err != nil {
+	return nil
+}
+
+// dropLogs removes the log files that are sealed, but for the last ones. One that is harmed goes into quarantine: what
+// could not be read of it is in no segment.
+func (l *Log[F]) dropLogs(p *part) error {
+	if p.harmed {
+		if err := l.quarantine(p.path); err != nil {
 			return err
 		}
 	}
-	have := make(map[pair]bool, len(pairs))
-	for _, e := range pairs {
-		have[e] = true
+	if l.manifest.Sealed <= keepLogs {
+		return nil
 	}
-	var records int64
-	err := l.wal.Replay(wal.Position{File: p.number}, func(at wal.Position, record []byte) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if at.File != p.number || isMem(x) && records == s.records {
-			return wal.ErrStop
-		}
-		records++
-		_, batch, err := split(record)
-		if err != nil {
-			return err
-		}
-		var missing error
-		err = l.keys(batch, func(k Key) {
-			if !have[pair{k, uint32(at.Offset)}] {
-				missing = fmt.Errorf("record at %v is not found by its key %x", at, uint64(k))
-			}
-		})
-		return errors.Join(err, missing)
-	})
-	if err == nil && records != s.records {
-		err = fmt.Errorf("%d records, its index says %d", records, s.records)
+	return l.wal.DropBefore(wal.Position{File: l.manifest.Sealed - keepLogs + 1})
+}
+
+// quarantine moves a file where it harms nobody and can be looked at.
+func (l *Log[F]) quarantine(path string) error {
+	dir := filepath.Join(l.cfg.Dir, "quarantine")
+	if err := l.cfg.FS.MkdirAll(dir); err != nil {
+		return err
 	}
-	return err
+	to := filepath.Join(dir, filepath.Base(path))
+	if err := l.cfg.FS.Rename(path, to); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	l.counts.quarantined.Add(1)
+	l.warn("a damaged file is set aside", "file", to)
+	return nil
 }

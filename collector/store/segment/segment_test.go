@@ -2,9 +2,9 @@ package segment
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,41 +15,17 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"weft/collector/store/key"
 	"weft/internal/wal"
 	"weft/internal/wal/faultfs"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // faults by the hundred, each of them logged
+	goleak.VerifyTestMain(m)
+}
 
 var ctx = context.Background()
-
-// A test's batch is its number, then its keys, then bytes to fill it up.
-type batch struct {
-	number uint32
-	keys   []Key
-	fill   int
-}
-
-func (b batch) encode() []byte {
-	raw := binary.LittleEndian.AppendUint32(nil, b.number)
-	raw = binary.LittleEndian.AppendUint32(raw, uint32(len(b.keys)))
-	for _, k := range b.keys {
-		raw = binary.LittleEndian.AppendUint64(raw, uint64(k))
-	}
-	return append(raw, make([]byte, b.fill)...)
-}
-
-func numberOf(raw []byte) uint32 { return binary.LittleEndian.Uint32(raw) }
-
-func testKeys(raw []byte, add func(Key)) error {
-	if len(raw) < 8 {
-		return errors.New("short batch")
-	}
-	for i := range binary.LittleEndian.Uint32(raw[4:]) {
-		add(Key(binary.LittleEndian.Uint64(raw[8+8*i:])))
-	}
-	return nil
-}
 
 // clock is the time of a test, moved by hand.
 type clock struct {
@@ -71,36 +47,7 @@ func (c *clock) move(d time.Duration) {
 
 func newClock() *clock { return &clock{now: time.Unix(1_700_000_000, 0)} }
 
-func found(t rapid.TB, l *Log, key Key) (out []uint32) {
-	t.Helper()
-	err := l.Each(ctx, key, func(_ time.Time, raw []byte) error {
-		match := false
-		_ = testKeys(raw, func(k Key) { match = match || k == key })
-		if match {
-			out = append(out, numberOf(raw))
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Reverse(out) // oldest first
-	return out
-}
-
-func replayed(t rapid.TB, l *Log) (out []uint32) {
-	t.Helper()
-	err := l.Replay(ctx, time.Time{}, func(_ time.Time, raw []byte) error {
-		out = append(out, numberOf(raw))
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-// Random appends, seals, retention, damaged indexes and restarts from files cut at any byte, against a slice.
+// Random appends, seals, merges, retention, lost manifests and restarts from files cut at any byte, against a slice.
 func TestModel(t *testing.T) {
 	root, run := t.TempDir(), 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -108,7 +55,7 @@ func TestModel(t *testing.T) {
 		m := newMachine(t, filepath.Join(root, fmt.Sprint(run)))
 		defer func() { m.log.Close() }()
 		t.Repeat(map[string]func(*rapid.T){
-			"append": m.append, "maintain": m.maintain, "rotate": m.rotate, "crash": m.crash, "harm": m.harm,
+			"append": m.append, "maintain": m.maintain, "rotate": m.rotate, "crash": m.crash, "lose": m.loseManifest, "erase": m.erase,
 			"time": func(t *rapid.T) { m.clock.move(time.Duration(rapid.IntRange(1, 600).Draw(t, "seconds")) * time.Second) },
 			"":     m.check,
 		})
@@ -119,7 +66,7 @@ func TestModel(t *testing.T) {
 type machine struct {
 	cfg     Config
 	clock   *clock
-	log     *Log
+	log     *Log[testFile]
 	next    uint32
 	batches []modelled
 }
@@ -133,31 +80,29 @@ func newMachine(t *rapid.T, dir string) *machine {
 	m := &machine{clock: newClock()}
 	m.cfg = Config{
 		Dir: dir, FileBytes: rapid.Int64Range(60, 900).Draw(t, "file bytes"), Now: m.clock.Now,
+		FS:        faultfs.New(), // which asks no disk to sync
 		Retention: Retention{Age: time.Duration(rapid.IntRange(0, 1).Draw(t, "age")) * time.Hour},
+		Pinned:    func(id string) bool { return id[len(id)-1] == '7' },
 	}
 	if rapid.Bool().Draw(t, "bounded") {
-		m.cfg.Retention.Bytes = 8 * m.cfg.FileBytes
+		m.cfg.Retention.Bytes = 20_000
 	}
-	m.open(t)
+	if rapid.Bool().Draw(t, "tail") {
+		m.cfg.Retention.Tail.Age = 1000 * time.Hour
+	}
+	m.log = open(t, m.cfg)
 	return m
-}
-
-func (m *machine) open(t *rapid.T) {
-	var err error
-	if m.log, err = Open(m.cfg, testKeys); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func (m *machine) append(t *rapid.T) {
 	m.next++
-	b := batch{m.next, rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Key {
-		return Key(rapid.Uint64Range(0, 12).Draw(t, "key") * 0x1234567890abcdef)
+	b := batch{m.next, rapid.SliceOfN(rapid.Custom(func(t *rapid.T) key.Key {
+		return key.Key(rapid.Uint64Range(0, 12).Draw(t, "key") * 0x1234567890abcdef)
 	}), 0, 6).Draw(t, "keys"), rapid.IntRange(0, 100).Draw(t, "fill")}
-	err := m.log.Append(ctx, b.encode(), slices.Clone(b.keys))
+	err := add(m.log, b)
 	if errors.Is(err, wal.ErrFull) && m.log.unsealed() > maxUnsealed {
 		m.maintain(t)
-		err = m.log.Append(ctx, b.encode(), slices.Clone(b.keys))
+		err = add(m.log, b)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -171,26 +116,31 @@ func (m *machine) rotate(t *rapid.T) {
 	}
 }
 
-// maintain seals, and takes from the model what retention may drop: a prefix, too old or too much.
+// maintain seals, and takes from the model what retention may drop: what is too old or too much, and not pinned when
+// there is a tail.
 func (m *machine) maintain(t *rapid.T) {
-	if err := m.log.Maintain(); err != nil {
+	if err := m.log.Maintain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := m.log.unsealed(); n > 1 {
 		t.Fatalf("%d files are not sealed", n)
 	}
-	s := m.log.Stats()
-	keep, bytes := m.cfg.Retention, m.log.cfg.Retention.Bytes
-	if bytes > 0 && s.Bytes > bytes && s.Log.Files > 1 {
-		t.Fatalf("%d bytes in %d files, %d may stay", s.Bytes, s.Log.Files, bytes)
-	}
-	left := len(replayed(t, m.log))
-	for _, b := range m.batches[:len(m.batches)-left] {
-		if bytes == 0 && (keep.Age == 0 || m.clock.Now().Sub(b.received) <= keep.Age) {
+	left := held(t, m.log)
+	keep := m.cfg.Retention
+	var rest []modelled
+	for _, b := range m.batches {
+		if slices.Contains(left, b.number) {
+			rest = append(rest, b)
+			continue
+		}
+		if keep.Bytes == 0 && (keep.Age == 0 || m.clock.Now().Sub(b.received) <= keep.Age) {
 			t.Fatalf("batch %d was dropped too early", b.number)
 		}
+		if keep.Tail.Age > 0 && keep.Bytes == 0 && m.cfg.Pinned(fmt.Sprint(b.number)) {
+			t.Fatalf("batch %d was pinned and is gone", b.number)
+		}
 	}
-	m.batches = m.batches[len(m.batches)-left:]
+	m.batches = rest
 }
 
 // crash ends the process and cuts the newest file at any byte.
@@ -214,41 +164,55 @@ func (m *machine) crash(t *rapid.T) {
 		t.Fatal(err)
 	}
 	for _, e := range slices.Backward(ends) {
-		if e.end.File == last.Number && e.end.Offset > cut {
+		if e.end.File == last.Number && e.end.Offset > cut && last.Number > m.log.manifest.Sealed {
 			m.batches = slices.DeleteFunc(m.batches, func(b modelled) bool { return b.number == e.number })
 		}
 	}
-	if rapid.Bool().Draw(t, "also half an index") {
-		_ = os.WriteFile(filepath.Join(m.cfg.Dir, "0000000000000001-00000000.idx.tmp"), []byte("half"), 0o600)
+	if rapid.Bool().Draw(t, "also half a segment") {
+		_ = os.WriteFile(filepath.Join(m.cfg.Dir, "segment-0000000000000001-0000000000000001-000000ff.seg"), []byte("half"), 0o600)
+		_ = os.WriteFile(filepath.Join(m.cfg.Dir, "manifest.tmp"), []byte("half"), 0o600)
 	}
-	m.open(t)
+	m.log = open(t, m.cfg)
 }
 
-// harm flips a bit of an index, or removes it and restarts.
-func (m *machine) harm(t *rapid.T) {
-	names, _ := filepath.Glob(filepath.Join(m.cfg.Dir, "*"+indexSuffix))
-	if len(names) == 0 {
+// loseManifest takes the manifest away, or flips a bit of it, between two runs.
+func (m *machine) loseManifest(t *rapid.T) {
+	path := filepath.Join(m.cfg.Dir, "manifest")
+	raw, err := os.ReadFile(path)
+	if err != nil {
 		return
 	}
-	name := rapid.SampledFrom(names).Draw(t, "index")
+	m.log.Close()
 	if rapid.Bool().Draw(t, "lost") {
-		m.log.Close()
-		if err := os.Remove(name); err != nil {
-			t.Fatal(err)
-		}
-		m.open(t)
-		return
+		err = os.Remove(path)
+	} else {
+		raw[rapid.IntRange(0, len(raw)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		err = os.WriteFile(path, raw, 0o600)
 	}
-	raw, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw[rapid.IntRange(0, len(raw)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
-	f, err := os.OpenFile(name, os.O_WRONLY, 0)
-	if err == nil {
-		_, err = f.WriteAt(raw, 0)
-		f.Close()
+	m.log = open(t, m.cfg)
+}
+
+func (m *machine) erase(t *rapid.T) {
+	if len(m.batches) == 0 {
+		return
 	}
+	number := rapid.SampledFrom(m.batches).Draw(t, "batch").number
+	if m.log.unsealed() > maxUnsealed {
+		return
+	}
+	if n, err := m.log.Erase(t.Context(), fmt.Sprint(number)); err != nil || n != 1 {
+		t.Fatalf("%d erased, %v", n, err)
+	}
+	m.batches = slices.DeleteFunc(m.batches, func(b modelled) bool { return b.number == number })
+	err := m.log.Replay(t.Context(), time.Time{}, func(_ time.Time, raw []byte) error {
+		if numberOf(raw) == number {
+			t.Fatalf("batch %d is still in the log", number)
+		}
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,56 +220,61 @@ func (m *machine) harm(t *rapid.T) {
 
 func (m *machine) check(t *rapid.T) {
 	var all []uint32
-	byKey := map[Key][]uint32{}
+	byKey := map[key.Key][]uint32{}
 	for _, b := range m.batches {
 		all = append(all, b.number)
-		keys := slices.Clone(b.keys)
-		for _, k := range compact(keys) {
+		for _, k := range compact(slices.Clone(b.keys)) {
 			byKey[k] = append(byKey[k], b.number)
 		}
 	}
-	if got := replayed(t, m.log); !slices.Equal(got, all) {
-		t.Fatalf("replayed %v, want %v", got, all)
+	if got := held(t, m.log); !slices.Equal(got, all) {
+		t.Fatalf("holds %v, want %v", got, all)
 	}
 	for i := range uint64(14) {
-		key := Key(i * 0x1234567890abcdef)
-		if got := found(t, m.log, key); !slices.Equal(got, byKey[key]) {
-			t.Fatalf("key %x: batches %v, want %v", uint64(key), got, byKey[key])
+		k := key.Key(i * 0x1234567890abcdef)
+		if got := found(t, m.log, k); !slices.Equal(got, byKey[k]) {
+			t.Fatalf("key %x: batches %v, want %v", uint64(k), got, byKey[k])
 		}
+	}
+	s := m.log.Stats()
+	if int(s.Rows+s.UnsealedItems) != len(all) {
+		t.Fatalf("stats count %d rows and %d items, want %d", s.Rows, s.UnsealedItems, len(all))
 	}
 }
 
 // shopping is a run of appends with seals between; it returns the numbers that were acknowledged.
-func shopping(l *Log, batches int) (acknowledged []uint32) {
+func shopping(l *Log[testFile], batches int) (acknowledged []uint32) {
 	for i := range uint32(batches) {
 		if i%3 == 2 {
-			_ = l.Maintain() // may fail: then it is tried again
+			_ = l.Maintain(ctx) // may fail: then it is tried again
 		}
-		b := batch{i, []Key{Key(i), Key(i % 2), 77}, int(i)}
-		if l.Append(ctx, b.encode(), slices.Clone(b.keys)) == nil {
+		if add(l, batch{i, []key.Key{key.Key(i), key.Key(i % 2), 77}, int(i)}) == nil {
 			acknowledged = append(acknowledged, i)
 		}
 	}
 	return acknowledged
 }
 
-func verify(t *testing.T, l *Log, n int, acknowledged []uint32) {
+func verify(t *testing.T, l *Log[testFile], n int, acknowledged []uint32) {
 	t.Helper()
-	all := replayed(t, l)
+	have := held(t, l)
 	for _, number := range acknowledged {
-		if !slices.Contains(all, number) {
+		if !slices.Contains(have, number) {
 			t.Fatalf("fault at change %d: batch %d was acknowledged and is lost", n, number)
 		}
-		if !slices.Contains(found(t, l, 77), number) || !slices.Contains(found(t, l, Key(number)), number) {
+		if !slices.Contains(found(t, l, 77), number) || !slices.Contains(found(t, l, key.Key(number)), number) {
 			t.Fatalf("fault at change %d: batch %d is not found", n, number)
 		}
+	}
+	if unique := slices.Compact(slices.Clone(have)); len(unique) != len(have) {
+		t.Fatalf("fault at change %d: something is there twice: %v", n, have)
 	}
 	if err := l.Check(ctx); err != nil {
 		t.Fatalf("fault at change %d: %v", n, err)
 	}
 }
 
-// A crash at every change of the file system: whatever was acknowledged is found after the restart.
+// A crash at every change of the file system: whatever was acknowledged is found after the restart, and once.
 func TestCrashPoints(t *testing.T) {
 	for _, durability := range []wal.Durability{wal.Process, wal.Power} {
 		t.Run(string(durability), func(t *testing.T) {
@@ -314,8 +283,8 @@ func TestCrashPoints(t *testing.T) {
 				cfg := Config{Dir: filepath.Join(t.TempDir(), "log"), FileBytes: 150, Durability: durability, FS: fs}
 				fs.CrashAt(n)
 				var acknowledged []uint32
-				if l, err := Open(cfg, testKeys); err == nil {
-					acknowledged = shopping(l, 14)
+				if l, err := Open(cfg, testForm(fs)); err == nil {
+					acknowledged = shopping(l, 24)
 					l.Close()
 				}
 				if durability == wal.Power {
@@ -323,8 +292,8 @@ func TestCrashPoints(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				cfg.FS = nil
-				l, err := Open(cfg, testKeys)
+				cfg.FS = faultfs.New()
+				l, err := Open(cfg, testForm(cfg.FS))
 				if err != nil {
 					t.Fatalf("crash at change %d: %v", n, err)
 				}
@@ -344,20 +313,17 @@ func TestCrashPoints(t *testing.T) {
 // One failing change, wherever it is, costs one refusal at most, and the log mends itself.
 func TestFaults(t *testing.T) {
 	for _, fault := range []error{faultfs.ErrNoSpace, errors.New("input/output error")} {
-		for n := 1; n < 120; n++ {
+		for n := 1; n < 160; n++ {
 			fs := faultfs.New()
-			l, err := Open(Config{Dir: filepath.Join(t.TempDir(), "log"), FileBytes: 150, FS: fs}, testKeys)
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := open(t, Config{Dir: filepath.Join(t.TempDir(), "log"), FileBytes: 150, FS: fs})
 			fs.FailAt(n, fault)
-			acknowledged := shopping(l, 14)
-			if len(acknowledged) < 13 {
-				t.Fatalf("fault at change %d: %d of 14 acknowledged", n, len(acknowledged))
+			acknowledged := shopping(l, 24)
+			if len(acknowledged) < 23 {
+				t.Fatalf("fault at change %d: %d of 24 acknowledged", n, len(acknowledged))
 			}
 			verify(t, l, n, acknowledged)
 			fs.FailAt(0, nil)
-			if err := l.Maintain(); err != nil || l.unsealed() > 1 {
+			if err := l.Maintain(ctx); err != nil || l.unsealed() > 1 {
 				t.Fatalf("fault at change %d: not mended: %v, %d unsealed", n, err, l.unsealed())
 			}
 			verify(t, l, n, acknowledged)
@@ -368,15 +334,11 @@ func TestFaults(t *testing.T) {
 
 // Sealing that cannot keep up pushes back before the memory is full, and appending goes on when it can again.
 func TestPushBack(t *testing.T) {
-	l, err := Open(Config{Dir: t.TempDir(), FileBytes: 64}, testKeys)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := open(t, Config{Dir: t.TempDir(), FileBytes: 64})
 	defer l.Close()
 	refused := false
 	for i := range uint32(20) {
-		b := batch{i, []Key{1}, 64}
-		if err := l.Append(ctx, b.encode(), b.keys); err != nil {
+		if err := add(l, batch{i, []key.Key{1}, 64}); err != nil {
 			if refused = errors.Is(err, wal.ErrFull); !refused {
 				t.Fatal(err)
 			}
@@ -385,20 +347,17 @@ func TestPushBack(t *testing.T) {
 	if !refused {
 		t.Fatal("twenty files without a seal were taken")
 	}
-	if err := l.Maintain(); err != nil {
+	if err := l.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Append(ctx, batch{99, []Key{1}, 64}.encode(), []Key{1}); err != nil {
+	if err := add(l, batch{99, []key.Key{1}, 64}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Writers, readers, Run and retention at once: each batch is found as soon as Append has returned.
+// Writers, readers, Run, merging and retention at once: each batch is found as soon as Append has returned.
 func TestConcurrent(t *testing.T) {
-	l, err := Open(Config{Dir: t.TempDir(), FileBytes: 4 << 10}, testKeys)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := open(t, Config{Dir: t.TempDir(), FileBytes: 4 << 10})
 	running, stop := context.WithCancel(ctx)
 	var home sync.WaitGroup
 	home.Go(func() { _ = l.Run(running) })
@@ -407,9 +366,9 @@ func TestConcurrent(t *testing.T) {
 	for w := range uint32(writing) {
 		writers.Go(func() {
 			for i := range uint32(each) {
-				b := batch{w*1000 + i, []Key{Key(w*1000 + i), Key(w) << 40}, 200}
+				b := batch{w*1000 + i, []key.Key{key.Key(w*1000 + i), key.Key(w) << 40}, 200}
 				for {
-					err := l.Append(ctx, b.encode(), slices.Clone(b.keys))
+					err := add(l, b)
 					if err == nil {
 						break
 					} else if !errors.Is(err, wal.ErrFull) {
@@ -417,7 +376,7 @@ func TestConcurrent(t *testing.T) {
 						return
 					}
 				}
-				if got := found(t, l, Key(b.number)); len(got) != 1 || got[0] != b.number {
+				if got := found(t, l, key.Key(b.number)); len(got) != 1 || got[0] != b.number {
 					t.Errorf("batch %d: found %v", b.number, got)
 				}
 			}
@@ -425,7 +384,7 @@ func TestConcurrent(t *testing.T) {
 	}
 	writers.Wait()
 	for w := range uint32(writing) {
-		if got := found(t, l, Key(w)<<40); len(got) != each && w > 0 {
+		if got := found(t, l, key.Key(w)<<40); len(got) != each && w > 0 {
 			t.Errorf("writer %d: %d batches", w, len(got))
 		}
 	}
@@ -434,7 +393,7 @@ func TestConcurrent(t *testing.T) {
 	}
 	stop()
 	home.Wait()
-	if s := l.Stats(); s.Sealed < 5 || s.Damaged != 0 || s.SealFailure != 0 {
+	if s := l.Stats(); s.Sealed < 5 || s.Merged < fanOut || s.Damaged != 0 || s.Failures != 0 {
 		t.Errorf("stats %+v", s)
 	}
 	if err := l.Close(); err != nil {
@@ -442,17 +401,15 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
-// A batch whose bytes were harmed on the disk is counted; its neighbours are found.
+// A batch whose bytes were harmed on the disk is counted, its neighbours are found, and its file is kept to look at.
 func TestDamagedBatch(t *testing.T) {
-	l, err := Open(Config{Dir: t.TempDir()}, testKeys)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := open(t, Config{Dir: t.TempDir()})
 	defer func() { l.Close() }()
 	shopping(l, 9)
 	var at []wal.Position
 	_ = l.wal.Replay(wal.Position{}, func(p wal.Position, _ []byte) error { at = append(at, p); return nil })
-	f, err := os.OpenFile(l.wal.Files()[0].Path, os.O_WRONLY, 0)
+	path := l.wal.Files()[0].Path
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -468,35 +425,93 @@ func TestDamagedBatch(t *testing.T) {
 		t.Fatal("nobody noticed")
 	}
 	l.Close()
-	if l, err = Open(l.cfg, testKeys); err != nil {
+	l = open(t, l.cfg)
+	if got := found(t, l, 77); !slices.Equal(got, want) {
+		t.Fatalf("found %v after the restart", got)
+	}
+	if err := l.SealAll(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if got := found(t, l, 77); !slices.Equal(got, want) {
-		t.Fatalf("found %v after the restart", got)
+		t.Fatalf("found %v once sealed", got)
+	}
+	if _, err := os.Stat(filepath.Join(l.cfg.Dir, "quarantine", filepath.Base(path))); err != nil {
+		t.Errorf("the damaged file is not kept: %v", err)
+	}
+}
+
+// A segment that cannot be read is set aside; the others answer.
+func TestDamagedSegment(t *testing.T) {
+	l := open(t, Config{Dir: t.TempDir(), FileBytes: 150})
+	defer func() { l.Close() }()
+	shopping(l, 6)
+	if err := l.Maintain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	names, _ := filepath.Glob(filepath.Join(l.cfg.Dir, "segment-*"))
+	if len(names) < 2 {
+		t.Fatalf("segments %v", names)
+	}
+	if err := os.WriteFile(names[0], []byte("00000000rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	l = open(t, l.cfg)
+	before := l.Stats().Segments
+	if got := found(t, l, 77); len(got) == 0 || len(got) >= 6 {
+		t.Errorf("found %v", got)
+	}
+	if err := l.Maintain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if s := l.Stats(); s.Segments != before-1 || s.Quarantine != 1 || s.Damaged == 0 {
+		t.Errorf("stats %+v", s)
 	}
 }
 
 func TestRetentionByAgeClosesSlowFiles(t *testing.T) {
 	c := newClock()
-	l, err := Open(Config{Dir: t.TempDir(), Retention: Retention{Age: 24 * time.Hour}, Now: c.Now}, testKeys)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := open(t, Config{Dir: t.TempDir(), Retention: Retention{Age: 24 * time.Hour}, Now: c.Now})
 	defer l.Close()
 	for i := range uint32(30) {
-		if err := l.Append(ctx, batch{i, []Key{5}, 0}.encode(), []Key{5}); err != nil {
+		if err := add(l, batch{i, []key.Key{5}, 0}); err != nil {
 			t.Fatal(err)
 		}
 		c.move(2 * time.Hour)
-		if err := l.Maintain(); err != nil {
+		if err := l.Maintain(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := found(t, l, 5); len(got) < 11 || len(got) > 13 || got[len(got)-1] != 29 {
 		t.Fatalf("a day of one batch every two hours: %v", got)
 	}
-	since := 0
-	if err := l.Replay(ctx, c.Now().Add(-5*time.Hour), func(time.Time, []byte) error { since++; return nil }); err != nil || since != 2 {
-		t.Fatalf("%d batches of the last five hours, %v", since, err)
+}
+
+// What is pinned outlives the bulk, and goes when its own time has come.
+func TestTail(t *testing.T) {
+	c := newClock()
+	l := open(t, Config{
+		Dir: t.TempDir(), Now: c.Now, Pinned: func(id string) bool { return id == "3" || id == "12" },
+		Retention: Retention{Age: 10 * time.Hour, Tail: Tail{Age: 100 * time.Hour}},
+	})
+	defer l.Close()
+	for i := range uint32(60) {
+		if err := add(l, batch{i, []key.Key{5}, 0}); err != nil {
+			t.Fatal(err)
+		}
+		c.move(2 * time.Hour)
+		if err := l.Maintain(ctx); err != nil {
+			t.Fatal(err)
+		}
+		got := found(t, l, 5)
+		if i == 40 && (!slices.Equal(got[:2], []uint32{3, 12}) || len(got) > 9) {
+			t.Fatalf("after 80 hours: %v", got)
+		}
+		if i == 59 && slices.Contains(got, 3) {
+			t.Fatalf("after 120 hours: %v", got)
+		}
+	}
+	if s := l.Stats(); s.KeptRows != 2 || s.DroppedRow < 40 {
+		t.Errorf("stats %+v", s)
 	}
 }

@@ -1,20 +1,21 @@
-package segment
+// Package key is the hash that an ID is found by, and the table of hashes of a log file that is still written.
+package key
 
 import (
 	"github.com/cespare/xxhash/v2"
-	"go.opentelemetry.io/collector/pdata/pcommon"
 
+	"weft/internal/otlp"
 	"weft/internal/semconv"
 )
 
 // Key is the hash of an ID that batches are found by.
 type Key uint64
 
-// TraceKey is the key of a trace ID.
-func TraceKey(id [16]byte) Key { return Key(xxhash.Sum64(id[:])) }
+// OfTrace is the key of a trace ID.
+func OfTrace(id [16]byte) Key { return Key(xxhash.Sum64(id[:])) }
 
-// TextKey is the key of a request ID or of any other ID in text.
-func TextKey(id string) Key { return Key(xxhash.Sum64String(id)) }
+// OfText is the key of a request ID or of any other ID in text.
+func OfText(id string) Key { return Key(xxhash.Sum64String(id)) }
 
 // IDs finds the request IDs among attributes, by all their names.
 type IDs struct {
@@ -33,23 +34,22 @@ func NewIDs() *IDs {
 }
 
 // Each calls fn with every ID among the attributes until fn says no. Header attributes may be lists: their first
-// value counts.
-func (ids *IDs) Each(attrs pcommon.Map, fn func(string) bool) {
-	for name, value := range attrs.All() {
+// value counts. The text is valid as long as the attributes.
+func (ids *IDs) Each(attrs []otlp.Attr, fn func(string) bool) {
+	for i := range attrs {
+		name := attrs[i].Key
 		if ids.lengths&(1<<(len(name)&63)) == 0 || !ids.names[name] {
 			continue
 		}
-		if value.Type() == pcommon.ValueTypeSlice && value.Slice().Len() > 0 {
-			value = value.Slice().At(0)
-		}
-		if text := value.AsString(); text != "" && !fn(text) {
+		value := attrs[i].Value.First()
+		if text := value.String(); text != "" && !fn(text) {
 			return
 		}
 	}
 }
 
 // Has says whether id is among them.
-func (ids *IDs) Has(attrs pcommon.Map, id string) (found bool) {
+func (ids *IDs) Has(attrs []otlp.Attr, id string) (found bool) {
 	ids.Each(attrs, func(text string) bool {
 		found = text == id
 		return !found
