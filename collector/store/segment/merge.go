@@ -78,7 +78,6 @@ func (l *Log[F]) mergeRun(ctx context.Context, run []manifest.Entry) error {
 		return err
 	}
 	l.counts.merged.Add(uint64(len(run)))
-	l.counts.duplicates.Add(uint64(e.Duplicates))
 	return nil
 }
 

@@ -203,6 +203,7 @@ func (l *Log[F]) indexPart(p *part) error {
 		}
 		p.index.Add(compact(keys), uint32(at.Offset))
 		p.add(received, items)
+		l.counts.recovered.Add(uint64(items))
 		return nil
 	})
 }

@@ -127,7 +127,12 @@ func (l *Log[F]) sealPart(ctx context.Context, p *part) error {
 		return err
 	}
 	l.counts.sealed.Add(1)
+	l.counts.rows.Add(uint64(e.Rows))
 	l.counts.duplicates.Add(uint64(e.Duplicates))
+	if lost := p.items - e.Rows - e.Duplicates; lost > 0 { // damaged on the disk since they were acknowledged
+		l.counts.lost.Add(uint64(lost))
+		l.warn("items that were acknowledged cannot be read any more", "file", p.path, "items", lost)
+	}
 	return l.dropLogs(p)
 }
 

@@ -240,6 +240,9 @@ func (m *machine) check(t *rapid.T) {
 	if int(s.Rows+s.UnsealedItems) != len(all) {
 		t.Fatalf("stats count %d rows and %d items, want %d", s.Rows, s.UnsealedItems, len(all))
 	}
+	if s.Accepted+s.Recovered != s.Stored+s.Deduplicated+s.Lost+uint64(s.UnsealedItems) {
+		t.Fatalf("the ledger does not balance: %+v", s)
+	}
 }
 
 // shopping is a run of appends with seals between; it returns the numbers that were acknowledged.

@@ -24,8 +24,13 @@ type Stats struct {
 	TailRows       int64
 	Oldest, Newest time.Time // receipt
 
-	Appended   uint64 // items acknowledged
-	Duplicates uint64 // items left out of a segment because they were there already
+	// The ledger in items, since Open: Accepted + Recovered = Stored + Deduplicated + Lost + UnsealedItems.
+	Accepted     uint64 // acknowledged
+	Recovered    uint64 // found in the log by Open, not sealed yet
+	Stored       uint64 // rows of the segments made of log files
+	Deduplicated uint64 // left out of a segment because they were there already
+	Lost         uint64 // not readable any more when they were to be sealed
+
 	Sealed     uint64 // log files
 	Merged     uint64 // segments
 	Dropped    uint64 // segments, by retention
@@ -40,7 +45,8 @@ type Stats struct {
 func (l *Log[F]) Stats() Stats {
 	c := &l.counts
 	s := Stats{
-		Log: l.wal.Stats(), Appended: c.items.Load(), Duplicates: c.duplicates.Load(), Sealed: c.sealed.Load(), Merged: c.merged.Load(),
+		Log: l.wal.Stats(), Accepted: c.items.Load(), Recovered: c.recovered.Load(), Stored: c.rows.Load(),
+		Deduplicated: c.duplicates.Load(), Lost: c.lost.Load(), Sealed: c.sealed.Load(), Merged: c.merged.Load(),
 		Dropped: c.dropped.Load(), DroppedRow: c.droppedRows.Load(), KeptRows: c.keptRows.Load(), Damaged: c.damaged.Load(),
 		Quarantine: c.quarantined.Load(), Failures: c.failures.Load(),
 	}
