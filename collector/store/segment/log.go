@@ -38,8 +38,10 @@ type Log[F File] struct {
 
 // counts is what happened since Open.
 type counts struct {
-	items, duplicates              atomic.Uint64 // appended; found to be there already when sealed
-	sealed, merged, dropped        atomic.Uint64 // segments and files
+	// The ledger: items + recovered = rows + duplicates + lost + what is not sealed.
+	items, recovered, rows, duplicates, lost atomic.Uint64
+
+	sealed, merged, dropped        atomic.Uint64 // log files; segments
 	damaged, failures, quarantined atomic.Uint64
 	droppedRows, keptRows          atomic.Uint64
 }
