@@ -33,12 +33,12 @@ func (r *Rejected) Add(other Rejected) {
 // metrics whose values nest too deep. kept is the batch itself when nothing is wrong with it; items counts what is in it.
 // ErrMalformed means that the batch as a whole cannot be read.
 func Admit(signal Signal, batch []byte) (kept []byte, items int, rejected Rejected, err error) {
-	var a admission
+	var a Admission
 	switch signal {
 	case SignalTraces:
-		err = Spans(batch, a.span)
+		err = Spans(batch, func(s *Span) error { a.Span(s); return nil })
 	case SignalLogs:
-		err = Logs(batch, a.log)
+		err = Logs(batch, func(l *Log) error { a.Log(l); return nil })
 	default:
 		items, err = signal.Items(batch)
 		return batch, items, rejected, err
@@ -46,17 +46,24 @@ func Admit(signal Signal, batch []byte) (kept []byte, items int, rejected Reject
 	if err != nil {
 		return nil, 0, rejected, err
 	}
-	if a.rejected.Items > 0 {
-		batch = without(batch, a.out.has)
-	}
-	return batch, a.place - int(a.rejected.Items), a.rejected, nil
+	kept, items, rejected = a.Result(batch)
+	return kept, items, rejected, nil
 }
 
-// admission is one batch's.
-type admission struct {
+// Admission is Admit for whoever walks a batch anyway: it is shown every item in turn, and then says what is left. The
+// zero Admission is ready for one batch.
+type Admission struct {
 	place    int // of the next item
 	out      places
 	rejected Rejected
+}
+
+// Result is the batch without what was not admitted, what it holds, and what was left out.
+func (a *Admission) Result(batch []byte) (kept []byte, items int, rejected Rejected) {
+	if a.rejected.Items > 0 {
+		batch = without(batch, a.out.has)
+	}
+	return batch, a.place - int(a.rejected.Items), a.rejected
 }
 
 // places is a set of places: a bit for each, for a hostile batch has thirty million.
@@ -73,7 +80,8 @@ func (p *places) add(place int) {
 	(*p)[place/64] |= 1 << (place % 64)
 }
 
-func (a *admission) span(s *Span) error {
+// Span says whether the span is kept.
+func (a *Admission) Span(s *Span) bool {
 	reason, fault := s.reason, s.Fault
 	if fault == "" {
 		reason = ReasonID
@@ -84,31 +92,35 @@ func (a *admission) span(s *Span) error {
 			fault = "no span_id"
 		}
 	}
-	a.judge(fault, reason, s.Name, s.Resource)
-	return nil
+	if fault == "" {
+		a.place++
+		return true
+	}
+	return a.reject(fault, reason, s.Name, s.Resource)
 }
 
-func (a *admission) log(l *Log) error {
+// Log says whether the log record is kept.
+func (a *Admission) Log(l *Log) bool {
+	if l.Fault == "" {
+		a.place++
+		return true
+	}
 	name := l.EventName
 	if name == "" {
 		name = l.Body.Text()
 	}
-	a.judge(l.Fault, l.reason, name, l.Resource)
-	return nil
+	return a.reject(l.Fault, l.reason, name, l.Resource)
 }
 
-func (a *admission) judge(fault string, reason Reason, name string, from *Resource) {
-	place := a.place
-	a.place++
-	if fault == "" {
-		return
-	}
+func (a *Admission) reject(fault string, reason Reason, name string, from *Resource) bool {
 	if a.rejected.Items == 0 {
 		why := fmt.Sprintf("%s: %q of service %q", fault, short(name), short(from.Text("service.name")))
 		a.rejected = Rejected{Why: why, Reason: reason}
 	}
-	a.out.add(place)
+	a.out.add(a.place)
+	a.place++
 	a.rejected.Items++
+	return false
 }
 
 // short keeps a sender's megabyte out of an answer.
