@@ -2,7 +2,6 @@ package storeconnector
 
 import (
 	"context"
-	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/connector"
@@ -11,50 +10,60 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
-	"weft/collector/store"
+	"weft/internal/otlp"
 )
 
 // NewFactory makes the connector "store".
 func NewFactory() connector.Factory {
 	return connector.NewFactory(component.MustNewType("store"),
-		func() component.Config { return &Config{RetryAfter: time.Second} },
+		func() component.Config { return &struct{}{} },
 		connector.WithTracesToTraces(traces, component.StabilityLevelStable),
 		connector.WithLogsToLogs(logs, component.StabilityLevelStable),
 		connector.WithMetricsToMetrics(metrics, component.StabilityLevelStable))
 }
 
-func traces(_ context.Context, set connector.Settings, cfg component.Config, next consumer.Traces) (connector.Traces, error) {
-	s, err := newStep(kind[ptrace.Traces]{"traces", ptrace.Traces.SpanCount, appendTraces}, set, cfg.(*Config), next.ConsumeTraces)
+func traces(_ context.Context, set connector.Settings, _ component.Config, next consumer.Traces) (connector.Traces, error) {
+	s := &step[ptrace.Traces]{signal: otlp.SignalTraces, store: takeTraces, next: next.ConsumeTraces, log: set.Logger}
 	return struct {
 		*step[ptrace.Traces]
 		consumer.ConsumeTracesFunc
-	}{s, s.consume}, err
+	}{s, s.consume}, nil
 }
 
-func logs(_ context.Context, set connector.Settings, cfg component.Config, next consumer.Logs) (connector.Logs, error) {
-	s, err := newStep(kind[plog.Logs]{"logs", plog.Logs.LogRecordCount, appendLogs}, set, cfg.(*Config), next.ConsumeLogs)
+func logs(_ context.Context, set connector.Settings, _ component.Config, next consumer.Logs) (connector.Logs, error) {
+	s := &step[plog.Logs]{signal: otlp.SignalLogs, store: takeLogs, next: next.ConsumeLogs, log: set.Logger}
 	return struct {
 		*step[plog.Logs]
 		consumer.ConsumeLogsFunc
-	}{s, s.consume}, err
+	}{s, s.consume}, nil
 }
 
-func metrics(_ context.Context, set connector.Settings, cfg component.Config, next consumer.Metrics) (connector.Metrics, error) {
-	s, err := newStep(kind[pmetric.Metrics]{"metrics", pmetric.Metrics.DataPointCount, appendMetrics}, set, cfg.(*Config), next.ConsumeMetrics)
+func metrics(_ context.Context, set connector.Settings, _ component.Config, next consumer.Metrics) (connector.Metrics, error) {
+	s := &step[pmetric.Metrics]{signal: otlp.SignalMetrics, store: takeMetrics, next: next.ConsumeMetrics, log: set.Logger}
 	return struct {
 		*step[pmetric.Metrics]
 		consumer.ConsumeMetricsFunc
-	}{s, s.consume}, err
+	}{s, s.consume}, nil
 }
 
-func appendTraces(ctx context.Context, set *store.Set, batch ptrace.Traces) error {
-	return set.Traces.Append(ctx, batch)
+func takeTraces(ctx context.Context, in intake, batch ptrace.Traces) error {
+	raw, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(batch)
+	if err != nil {
+		return err
+	}
+	_, err = in.Take(ctx, otlp.SignalTraces, raw)
+	return err
 }
 
-func appendLogs(ctx context.Context, set *store.Set, batch plog.Logs) error {
-	return set.Logs.Append(ctx, batch)
+func takeLogs(ctx context.Context, in intake, batch plog.Logs) error {
+	raw, err := (&plog.ProtoMarshaler{}).MarshalLogs(batch)
+	if err != nil {
+		return err
+	}
+	_, err = in.Take(ctx, otlp.SignalLogs, raw)
+	return err
 }
 
-func appendMetrics(ctx context.Context, set *store.Set, batch pmetric.Metrics) error {
-	return set.Metrics.Append(ctx, batch)
+func takeMetrics(ctx context.Context, in intake, batch pmetric.Metrics) error {
+	return in.TakeMetrics(ctx, batch)
 }

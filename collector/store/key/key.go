@@ -4,6 +4,7 @@ package key
 import (
 	"github.com/cespare/xxhash/v2"
 
+	"weft/collector/signal"
 	"weft/internal/otlp"
 	"weft/internal/semconv"
 )
@@ -55,4 +56,51 @@ func (ids *IDs) Has(attrs []otlp.Attr, id string) (found bool) {
 		return !found
 	})
 	return found
+}
+
+// AppendSpan adds the keys that a span is found by: its trace ID and request IDs. A request ID that is the trace ID in
+// hex needs no key of its own, and neither does what the span before had.
+func (ids *IDs) AppendSpan(keys []Key, s *otlp.Span) []Key {
+	if s.TraceID != [16]byte{} {
+		keys = appendNew(keys, OfTrace(s.TraceID))
+	}
+	return ids.appendIDs(keys, s.Attrs, s.TraceID)
+}
+
+// AppendLog adds the keys that a log record is found by.
+func (ids *IDs) AppendLog(keys []Key, l *otlp.Log) []Key {
+	trace := TraceOf(l)
+	if trace != [16]byte{} {
+		keys = appendNew(keys, OfTrace(trace))
+	}
+	return ids.appendIDs(keys, l.Attrs, trace)
+}
+
+// TraceOf is the record's trace ID: that of the column, or else of the plain field that applications write.
+func TraceOf(l *otlp.Log) [16]byte {
+	if l.TraceID != [16]byte{} {
+		return l.TraceID
+	}
+	trace, _ := signal.ParseTraceID(otlp.Find(l.Attrs, semconv.TraceIDLog).Text())
+	return trace
+}
+
+func (ids *IDs) appendIDs(keys []Key, attrs []otlp.Attr, trace [16]byte) []Key {
+	ids.Each(attrs, func(id string) bool {
+		if other, ok := signal.ParseTraceID(id); !ok || other != trace {
+			keys = appendNew(keys, OfText(id))
+		}
+		return true
+	})
+	return keys
+}
+
+// appendNew leaves out a key that is among the last few: items of one trace often lie together.
+func appendNew(keys []Key, k Key) []Key {
+	for i := len(keys) - 1; i >= max(0, len(keys)-3); i-- {
+		if keys[i] == k {
+			return keys
+		}
+	}
+	return append(keys, k)
 }

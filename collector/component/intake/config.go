@@ -1,17 +1,19 @@
-// Package storeconnector is the point of acknowledgement: it appends a batch to the stores, and only what is stored is
-// acknowledged and handed on.
-package storeconnector
+package intake
 
 import (
 	"errors"
 	"time"
+
+	"go.opentelemetry.io/collector/component"
 )
 
-// Config is connectors.store in the YAML.
+// Config is extensions.intake in the YAML.
 type Config struct {
 	// RetryAfter is the pause that a sender is asked for when the stores cannot take a batch.
 	RetryAfter time.Duration `mapstructure:"retry_after"`
 }
+
+func defaultConfig() component.Config { return &Config{RetryAfter: time.Second} }
 
 // Validate reports a pause under a second.
 func (c *Config) Validate() error {

@@ -1,0 +1,3 @@
+// Package storeconnector is where pipelines end in the stores: a batch goes into the intake, and what is stored is handed
+// on to whatever stands behind, such as an exporter to another engine.
+package storeconnector
