@@ -3,6 +3,7 @@ package collector
 import (
 	"context"
 	_ "embed"
+	"os"
 
 	"weft/internal/distro"
 	"weft/internal/distro/opsextension"
@@ -12,8 +13,11 @@ import (
 //go:embed collector.yaml
 var defaults []byte
 
-// Command is the command line of bin/collector: [check] [--config FILE]...
+// Command is the command line of bin/collector: [check] [--config FILE]..., or store …, see storeCommand.
 func Command(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "store" {
+		return storeCommand(ctx, args[1:], os.Stdout)
+	}
 	return distro.Command(ctx, distro.Settings{Name: "collector", Version: "0.1.0", Defaults: defaults, Factories: factories}, args)
 }
 

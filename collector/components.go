@@ -14,6 +14,7 @@ import (
 	"weft/collector/component/alertextension"
 	"weft/collector/component/correlate"
 	"weft/collector/component/healthextension"
+	"weft/collector/component/intake"
 	"weft/collector/component/queryextension"
 	"weft/collector/component/storeconnector"
 	"weft/collector/component/storeextension"
@@ -42,15 +43,16 @@ func factories(process *distro.Process) (f otelcol.Factories, err error) {
 		memorylimiterprocessor.NewFactory(), // refuse before the process suffers
 	)
 	f.Connectors, errs[2] = otelcol.MakeFactoryMap[connector.Factory](
-		storeconnector.NewFactory(), // append, acknowledge, then hand on
+		storeconnector.NewFactory(), // what came through a pipeline: into the intake, then hand on
 	)
 	f.Exporters, errs[3] = otelcol.MakeFactoryMap[exporter.Factory](
-		correlate.ExporterFactory(), // what is stored becomes exchanges and RED metrics
+		storeconnector.StoredFactory(), // the end, behind the connector "store"
 	)
 	f.Extensions, errs[4] = otelcol.MakeFactoryMap[extension.Factory](
 		port.Factory(),                // health, readiness, own metrics, profiles
 		stores.Factory(),              // spans, logs and metrics on disk
 		correlator.ExtensionFactory(), // exchanges in memory
+		intake.NewFactory(),           // append, acknowledge, then correlate
 		judge.Factory(),               // samples in, verdicts out
 		alertextension.NewFactory(),   // verdicts become notifications
 		queryextension.NewFactory(),   // the console and every API, on one port

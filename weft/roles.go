@@ -55,6 +55,29 @@ func runCheck(ctx context.Context, in *invocation) error {
 	return nil
 }
 
+// runStore hands on to bin/collector: this command links no store.
+func runStore(ctx context.Context, in *invocation) error {
+	if err := in.parse(1, 2); err != nil {
+		return err
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	command := exec.CommandContext(ctx, filepath.Join(filepath.Dir(executable), "collector"),
+		append(append([]string{"store"}, in.args...), "--data", filepath.Join(in.data, "collector"))...)
+	var complaint strings.Builder
+	command.Stdout, command.Stderr = in.stdout, &complaint
+	if err := command.Run(); err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return errors.New(strings.TrimPrefix(strings.TrimSpace(complaint.String()), "collector: "))
+		}
+		return err
+	}
+	return nil
+}
+
 // roleOf tells a configuration by a key that only one role has.
 func roleOf(file string) (string, error) {
 	raw, err := os.ReadFile(file)

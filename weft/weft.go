@@ -39,6 +39,7 @@ func commands() []command {
 		{"health", "", "the services and how they are", runHealth},
 		{"why", "ENDPOINT", "the verdicts on an endpoint, with their evidence", runWhy},
 		{"check", "FILE", "validate a role's configuration without starting it", runCheck},
+		{"store", "check | repair | stats | erase ID", "look after what a stopped collector has stored", runStore},
 		{"demo", "break PART --errors 30% | --delay 2s | --kill, or demo heal", "make the demo shop fail, and mend it", runDemo},
 		{"stop", "PART", "stop one part of the running weft up, until it is started again", runStop},
 		{"start", "PART", "start a stopped part", runStart},

@@ -54,9 +54,10 @@ type Deps struct {
 	RED        RED
 	Verdicts   Verdicts
 	Alerts     Alerts
-	Prometheus http.Handler // serves /prometheus/…, with that prefix
-	Console    http.Handler // serves every path that is no API's
-	Hosts      []string     // names besides loopback that a browser may reach this port under
+	Ledger     func() Ledger // what the stores took; nil for none
+	Prometheus http.Handler  // serves /prometheus/…, with that prefix
+	Console    http.Handler  // serves every path that is no API's
+	Hosts      []string      // names besides loopback that a browser may reach this port under
 	Now        func() time.Time
 }
 
@@ -75,6 +76,7 @@ func New(deps Deps) http.Handler {
 	mux.HandleFunc("GET /api/services/{name}", a.service)
 	mux.HandleFunc("GET /api/verdicts", a.verdicts)
 	mux.HandleFunc("GET /api/alerts", a.alerts)
+	mux.HandleFunc("GET /api/ledger", a.ledger)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")

@@ -34,7 +34,9 @@ func (a *api) request(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
+	began := time.Now()
 	found, err := a.gather(ctx, id)
+	w.Header().Set("Server-Timing", fmt.Sprintf("stores;dur=%.3f", float64(time.Since(began).Microseconds())/1e3))
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
 		fail(w, problem{Status: http.StatusServiceUnavailable, Detail: "the stores did not answer: " + err.Error()})

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"weft/collector/store/logstore"
 	"weft/collector/store/metricstore"
+	"weft/collector/store/pins"
 	"weft/collector/store/segment"
 	"weft/collector/store/tracestore"
 	"weft/internal/config"
@@ -38,9 +40,13 @@ type Config struct {
 	Metrics metricstore.Config `yaml:"metrics" mapstructure:"metrics"`
 }
 
-// DefaultConfig keeps three days of spans and log records, within 10 GiB each, and fifteen days of metrics.
+// DefaultConfig keeps three days of spans and log records, within 10 GiB each, and fifteen days of metrics. Errors, slow
+// requests and evidence outlive the bulk: they stay thirty days, within another 2 GiB each.
 func DefaultConfig() Config {
-	keep := segment.Retention{Age: 72 * time.Hour, Bytes: 10 << 30}
+	keep := segment.Retention{
+		Age: 72 * time.Hour, Bytes: 10 << 30,
+		Tail: segment.Tail{Age: 30 * 24 * time.Hour, Bytes: 2 << 30, Slow: 5 * time.Second},
+	}
 	return Config{
 		Durability: wal.Process, ReservePercent: 5,
 		Traces: keep, Logs: keep, Metrics: metricstore.DefaultConfig(),
@@ -67,6 +73,8 @@ type Set struct {
 	Traces  *tracestore.Store
 	Logs    *logstore.Store
 	Metrics *metricstore.Store
+	Pins    *pins.Pins
+	Epoch   time.Time // when they were opened: their ledgers begin then
 	lock    *lock
 }
 
@@ -75,7 +83,7 @@ func Open(cfg Config) (set *Set, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	set = &Set{}
+	set = &Set{Epoch: time.Now()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, set.Close())
@@ -85,15 +93,28 @@ func Open(cfg Config) (set *Set, err error) {
 	if set.lock, err = lockFolder(cfg.Dir); err != nil {
 		return set, err
 	}
+	tail := max(cfg.Traces.Tail.Age, cfg.Logs.Tail.Age)
+	if set.Pins, err = pins.Open(wal.OS{}, filepath.Join(cfg.Dir, "pins"), tail, time.Now()); err != nil {
+		return set, err
+	}
+	turn := &sync.Mutex{} // one segment is made at a time, of whichever signal
 	log := func(name string, keep segment.Retention) segment.Config {
 		return segment.Config{
 			Dir: filepath.Join(cfg.Dir, name), Retention: keep, Durability: cfg.Durability, Reserve: cfg.ReservePercent,
+			Turn: turn, Pinned: set.Pins.Pinned,
 		}
 	}
-	if set.Traces, err = tracestore.Open(log("traces", cfg.Traces)); err != nil {
-		return set, err
-	}
-	if set.Logs, err = logstore.Open(log("logs", cfg.Logs)); err != nil {
+	// Both read what is not sealed, each on a processor of its own.
+	var group errgroup.Group
+	group.Go(func() (err error) {
+		set.Traces, err = tracestore.Open(log("traces", cfg.Traces))
+		return err
+	})
+	group.Go(func() (err error) {
+		set.Logs, err = logstore.Open(log("logs", cfg.Logs))
+		return err
+	})
+	if err := group.Wait(); err != nil {
 		return set, err
 	}
 	metrics := cfg.Metrics
@@ -102,7 +123,7 @@ func Open(cfg Config) (set *Set, err error) {
 	return set, err
 }
 
-// Run seals files and drops old ones until ctx ends.
+// Run seals, merges and drops files until ctx ends.
 func (s *Set) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.Traces.Run(ctx) })
@@ -115,15 +136,32 @@ func (s *Set) Check(ctx context.Context) error {
 	return errors.Join(s.Traces.Check(ctx), s.Logs.Check(ctx))
 }
 
+// Repair makes anew what can be, and sets aside what cannot be read.
+func (s *Set) Repair(ctx context.Context) error {
+	return errors.Join(s.Traces.Repair(ctx), s.Logs.Repair(ctx))
+}
+
+// Erase removes every span and log record of the request that id names, for good. It says how many of each there were.
+func (s *Set) Erase(ctx context.Context, id string) (spans, logs int64, err error) {
+	spans, err = s.Traces.Erase(ctx, id)
+	if err != nil {
+		return spans, 0, err
+	}
+	logs, err = s.Logs.Erase(ctx, id)
+	return spans, logs, err
+}
+
 // Stats counts what each store holds and what happened to it.
 type Stats struct {
 	Traces, Logs segment.Stats
 	Metrics      metricstore.Stats
+	Pinned       int // requests
 }
 
 // Stats is a snapshot.
 func (s *Set) Stats() Stats {
-	return Stats{s.Traces.Stats(), s.Logs.Stats(), s.Metrics.Stats()}
+	pinned, _ := s.Pins.Len()
+	return Stats{s.Traces.Stats(), s.Logs.Stats(), s.Metrics.Stats(), pinned}
 }
 
 // Close closes the stores. Nothing may be appended any more, and Run must have returned.
@@ -137,6 +175,9 @@ func (s *Set) Close() error {
 	}
 	if s.Metrics != nil {
 		faults = append(faults, s.Metrics.Close())
+	}
+	if s.Pins != nil {
+		faults = append(faults, s.Pins.Close())
 	}
 	if s.lock != nil {
 		faults = append(faults, s.lock.release())

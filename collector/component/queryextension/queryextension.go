@@ -77,6 +77,7 @@ func (e *Extension) find(host component.Host) (query.Deps, error) {
 		if owner, ok := ext.(interface{ Stores() *store.Set }); ok {
 			set := owner.Stores()
 			deps.Spans, deps.Logs = set.Traces, set.Logs
+			deps.Ledger = func() query.Ledger { return ledger(set) }
 			// Made by the first query: it renders its OpenAPI document first, which takes as long as all the rest of a start.
 			api := sync.OnceValue(func() http.Handler { return prometheusAPI("/prometheus/api/v1", set.Metrics.Storage(), log) })
 			deps.Prometheus = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { api().ServeHTTP(w, r) })

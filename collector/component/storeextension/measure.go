@@ -26,19 +26,36 @@ func (e *Extension) measure() error {
 	}
 	bytes := gauge("weft_store_disk_bytes", "Bytes on disk, indexes included.")
 	memory := gauge("weft_store_index_memory_bytes", "Bytes of indexes in memory.")
-	files := counter("weft_store_expired_files", "Files deleted by retention.")
+	ledger := gauge("weft_store_ledger_items", "Items since the process began, by state: accepted + recovered = stored + deduplicated + lost + queued.")
+	rows := gauge("weft_store_segment_rows", "Spans and log records in segments.")
+	count := gauge("weft_store_segments", "Segments on disk.")
+	expired := counter("weft_store_expired_rows", "Rows dropped by retention.")
+	outliving := counter("weft_store_outliving_rows", "Rows kept when their bulk was dropped: errors, slow requests, evidence.")
 	damaged := counter("weft_store_damaged_records", "Records that could not be read.")
-	unsealed := counter("weft_store_seal_failures", "Files that could not be sealed; they are tried again.")
+	quarantined := counter("weft_store_quarantined_files", "Damaged files set aside.")
+	failures := counter("weft_store_maintenance_failures", "Attempts to seal, merge or drop that failed; they are tried again.")
+	pinned := gauge("weft_store_pinned_requests", "Requests that an alert or a verdict names.")
 	series := gauge("weft_store_series", "Series in the head of the metric store.")
 	points := counter("weft_store_points", "Data points stored.")
 	rejected := counter("weft_store_rejected_points", "Data points that the metric store does not take: too old, a second value for one time, delta temporality.")
 	segments := func(o metric.Observer, s segment.Stats, signal string) {
-		label := metric.WithAttributeSet(attribute.NewSet(attribute.String("signal", signal)))
-		o.ObserveInt64(bytes, s.Bytes, label)
-		o.ObserveInt64(memory, s.IndexMemory, label)
-		o.ObserveInt64(files, int64(s.Dropped), label)
-		o.ObserveInt64(damaged, int64(s.Damaged), label)
-		o.ObserveInt64(unsealed, int64(s.SealFailure), label)
+		label := attribute.String("signal", signal)
+		only := metric.WithAttributes(label)
+		o.ObserveInt64(bytes, s.Bytes, only)
+		o.ObserveInt64(memory, s.IndexMemory, only)
+		o.ObserveInt64(rows, s.Rows, only)
+		o.ObserveInt64(count, int64(s.Segments), only)
+		o.ObserveInt64(expired, int64(s.DroppedRow), only)
+		o.ObserveInt64(outliving, int64(s.KeptRows), only)
+		o.ObserveInt64(damaged, int64(s.Damaged), only)
+		o.ObserveInt64(quarantined, int64(s.Quarantine), only)
+		o.ObserveInt64(failures, int64(s.Failures), only)
+		for state, n := range map[string]uint64{
+			"accepted": s.Accepted, "recovered": s.Recovered, "stored": s.Stored, "deduplicated": s.Deduplicated,
+			"lost": s.Lost, "queued": uint64(s.UnsealedItems),
+		} {
+			o.ObserveInt64(ledger, int64(n), metric.WithAttributes(label, attribute.String("state", state)))
+		}
 	}
 	var err error
 	e.stats, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
@@ -48,7 +65,8 @@ func (e *Extension) measure() error {
 		o.ObserveInt64(series, int64(s.Metrics.Series))
 		o.ObserveInt64(points, int64(s.Metrics.Points))
 		o.ObserveInt64(rejected, int64(s.Metrics.Rejected))
+		o.ObserveInt64(pinned, int64(s.Pinned))
 		return nil
-	}, bytes, memory, files, damaged, unsealed, series, points, rejected)
+	}, bytes, memory, ledger, rows, count, expired, outliving, damaged, quarantined, failures, pinned, series, points, rejected)
 	return errors.Join(append(faults, err)...)
 }

@@ -92,6 +92,8 @@ type Extension struct {
 	set    extension.Settings
 	stores *store.Set
 	stats  metric.Registration
+	stop   context.CancelFunc
+	home   sync.WaitGroup
 }
 
 // Stores is the open stores; nil before Start.
@@ -106,11 +108,21 @@ func (e *Extension) Start(_ context.Context, host component.Host) (err error) {
 		return fmt.Errorf("open stores: %w", err)
 	}
 	e.set.Logger.Info("stores open", zap.String("dir", e.cfg.Dir))
+	ctx, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	named := newEvidence(e.stores.Pins, e.set.Logger)
+	named.listen(host)
+	e.home.Go(func() { named.run(ctx) })
 	return e.measure()
 }
 
 // Shutdown leaves the stores open: the process owns them.
 func (e *Extension) Shutdown(context.Context) error {
+	if e.stop == nil {
+		return nil
+	}
+	e.stop()
+	e.home.Wait()
 	if e.stats == nil {
 		return nil
 	}
