@@ -1,34 +1,48 @@
-// Package logstore keeps log records: every batch as it came, found by trace ID and by request ID.
+// Package logstore keeps log records: every batch as it came, then sealed, found by trace ID and by request ID.
 package logstore
 
 import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"go.opentelemetry.io/collector/pdata/plog"
 
 	"weft/collector/signal"
+	"weft/collector/store/key"
+	"weft/collector/store/records"
+	"weft/collector/store/sealed"
 	"weft/collector/store/segment"
-	"weft/internal/semconv"
+	"weft/internal/otlp"
 )
 
 // Store keeps log records.
 type Store struct {
-	*segment.Store[plog.Logs, signal.Log]
-	ids *segment.IDs
+	*records.Log
+	ids *key.IDs
 }
 
 // Open opens the store in cfg.Dir.
 func Open(cfg segment.Config) (*Store, error) {
-	ids := segment.NewIDs()
-	var marshal plog.ProtoMarshaler
-	var unmarshal plog.ProtoUnmarshaler
-	log, err := segment.OpenStore(cfg, segment.Codec[plog.Logs, signal.Log]{
-		Marshal: marshal.MarshalLogs, Unmarshal: unmarshal.UnmarshalLogs, Items: signal.Logs,
-		Keys: func(batch plog.Logs, add func(segment.Key)) { keys(ids, batch, add) },
+	ids := key.NewIDs()
+	log, err := records.Open(cfg, records.Kind{
+		Write: sealed.WriteLogs,
+		Keys: func(batch []byte, add func(key.Key)) (items int, err error) {
+			var keys []key.Key
+			err = otlp.Logs(batch, func(l *otlp.Log) error {
+				items++
+				keys = ids.AppendLog(keys[:0], l)
+				for _, k := range keys {
+					add(k)
+				}
+				return nil
+			})
+			return items, err
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -36,84 +50,122 @@ func Open(cfg segment.Config) (*Store, error) {
 	return &Store{log, ids}, nil
 }
 
-// keys are each record's trace ID and request IDs. A request ID that is the trace ID in hex needs no key of its own.
-func keys(ids *segment.IDs, batch plog.Logs, add func(segment.Key)) {
-	for _, rl := range batch.ResourceLogs().All() {
-		for _, sl := range rl.ScopeLogs().All() {
-			for _, r := range sl.LogRecords().All() {
-				trace := traceOf(r)
-				if !trace.IsZero() {
-					add(segment.TraceKey(trace))
-				}
-				ids.Each(r.Attributes(), func(id string) bool {
-					if other, ok := signal.ParseTraceID(id); !ok || other != trace {
-						add(segment.TextKey(id))
-					}
-					return true
-				})
-			}
-		}
-	}
+// AppendRaw stores an OTLP export request of so many records under the keys that they are found by. The slice of keys
+// may be reordered.
+func (s *Store) AppendRaw(ctx context.Context, batch []byte, keys []key.Key, items int) error {
+	return s.Log.Append(ctx, batch, keys, items)
 }
 
-// traceOf is the trace ID of the column, or else of the plain field that applications write.
-func traceOf(r plog.LogRecord) signal.TraceID {
-	trace := signal.TraceID(r.TraceID())
-	if trace.IsZero() {
-		if text, ok := r.Attributes().Get(semconv.TraceIDLog); ok {
-			trace, _ = signal.ParseTraceID(text.AsString())
-		}
+// Append stores a decoded batch.
+func (s *Store) Append(ctx context.Context, batch plog.Logs) error {
+	raw, err := (&plog.ProtoMarshaler{}).MarshalLogs(batch)
+	if err != nil {
+		return err
 	}
-	return trace
+	var keys []key.Key
+	items := 0
+	err = otlp.Logs(raw, func(l *otlp.Log) error {
+		items++
+		keys = s.ids.AppendLog(keys, l)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.AppendRaw(ctx, raw, keys, items)
 }
 
 // ByTrace returns the records of a trace in order of time. Beyond segment.MaxItems records it returns what it has with
 // segment.ErrTruncated.
 func (s *Store) ByTrace(ctx context.Context, id signal.TraceID) ([]signal.Log, error) {
-	return s.find(ctx, []segment.Key{segment.TraceKey(id)}, func(r plog.LogRecord) bool { return traceOf(r) == id })
+	return s.find(ctx, question{
+		keys:  []key.Key{key.OfTrace(id)},
+		match: func(l *otlp.Log) bool { return signal.TraceID(key.TraceOf(l)) == id },
+		sealed: func(f *sealed.File, fn func(*signal.Log) bool) (sealed.Read, error) {
+			return f.LogsOfTrace(ctx, id, fn)
+		},
+	})
 }
 
 // ByRequest returns the records with this request ID in order of time, whether or not they are in a trace.
 func (s *Store) ByRequest(ctx context.Context, id string) ([]signal.Log, error) {
-	keys := []segment.Key{segment.TextKey(id)}
-	if trace, ok := signal.ParseTraceID(id); ok {
-		keys = append(keys, segment.TraceKey(trace))
+	q := question{
+		keys:   []key.Key{key.OfText(id)},
+		match:  func(l *otlp.Log) bool { return s.ids.Has(l.Attrs, id) },
+		sealed: func(f *sealed.File, fn func(*signal.Log) bool) (sealed.Read, error) { return f.LogsOf(ctx, id, fn) },
 	}
-	return s.find(ctx, keys, func(r plog.LogRecord) bool { return s.ids.Has(r.Attributes(), id) })
+	if trace, ok := signal.ParseTraceID(id); ok {
+		q.keys = append(q.keys, key.OfTrace(trace))
+	}
+	return s.find(ctx, q)
 }
 
-func (s *Store) find(ctx context.Context, keys []segment.Key, match func(plog.LogRecord) bool) ([]signal.Log, error) {
-	var out []signal.Log
-	var err error
-	known := counts{}
-	for _, key := range keys {
-		err = s.Find(ctx, key, func(batch plog.Logs) int {
-			keep(batch, match)
-			out = known.appendNew(out, signal.Logs(batch))
-			return len(out)
+// question is what find looks for: in batches by key and match, in segments by sealed.
+type question struct {
+	keys   []key.Key
+	match  func(*otlp.Log) bool
+	sealed func(*sealed.File, func(*signal.Log) bool) (sealed.Read, error)
+}
+
+func (s *Store) find(ctx context.Context, q question) ([]signal.Log, error) {
+	found := logs{known: counts{}}
+	view := s.View()
+	defer view.Release()
+	var decoder signal.Decoder
+	for _, k := range q.keys {
+		err := view.EachBatch(ctx, k, func(_ time.Time, batch []byte) error {
+			var here []signal.Log
+			err := otlp.Logs(batch, func(l *otlp.Log) error {
+				if q.match(l) {
+					here = append(here, decoder.Log(l))
+				}
+				return nil
+			})
+			return found.add(here, err)
 		})
 		if err != nil {
-			break
+			return found.list, err
 		}
 	}
-	slices.SortStableFunc(out, func(a, b signal.Log) int { return cmp.Compare(a.Time, b.Time) })
-	return out, err
+	if !found.full() {
+		err := view.EachSegment(ctx, nil, func(f *sealed.File) error {
+			var here []signal.Log
+			_, err := q.sealed(f, func(l *signal.Log) bool {
+				here = append(here, *l)
+				return len(found.list)+len(here) <= segment.MaxItems
+			})
+			return found.add(here, err)
+		})
+		if err != nil {
+			return found.list, err
+		}
+	}
+	slices.SortStableFunc(found.list, func(a, b signal.Log) int { return cmp.Compare(a.Time, b.Time) })
+	if found.full() {
+		return found.list, fmt.Errorf("%w: more than %d", segment.ErrTruncated, segment.MaxItems)
+	}
+	return found.list, nil
 }
 
-// keep removes the other records, before the dear part of decoding.
-func keep(batch plog.Logs, match func(plog.LogRecord) bool) {
-	batch.ResourceLogs().RemoveIf(func(rl plog.ResourceLogs) bool {
-		rl.ScopeLogs().RemoveIf(func(sl plog.ScopeLogs) bool {
-			sl.LogRecords().RemoveIf(func(r plog.LogRecord) bool { return !match(r) })
-			return sl.LogRecords().Len() == 0
-		})
-		return rl.ScopeLogs().Len() == 0
-	})
+// logs gathers records, each as often as the place that holds it most often says.
+type logs struct {
+	list  []signal.Log
+	known counts
+}
+
+func (l *logs) full() bool { return len(l.list) > segment.MaxItems }
+
+func (l *logs) add(here []signal.Log, err error) error {
+	l.list = l.known.appendNew(l.list, here)
+	if err == nil && l.full() {
+		return segment.ErrStop
+	}
+	return err
 }
 
 // counts is how many times each record has been taken. Log records have no identity, and an application may well
 // write one line twice in a nanosecond; but two batches that both hold a record, equal in every field, are one batch
-// sent again. So a record is shown as often as the batch that holds it most often says.
+// sent again. So a record is shown as often as the batch, or the segment, that holds it most often says.
 type counts map[uint64]int
 
 func (c counts) appendNew(out, batch []signal.Log) []signal.Log {

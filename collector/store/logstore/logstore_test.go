@@ -15,19 +15,20 @@ import (
 	"weft/collector/store/logstore"
 	"weft/collector/store/segment"
 	"weft/collector/store/storetest"
+	"weft/internal/wal/faultfs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
-	root := t.TempDir()
+	ctx, root := context.Background(), t.TempDir()
 	storetest.TestLogs(t, func(tb rapid.TB) storetest.Subject[storetest.Logs] {
 		dir, err := os.MkdirTemp(root, "store")
 		if err != nil {
 			tb.Fatal(err)
 		}
 		open := func(tb rapid.TB) *logstore.Store {
-			s, err := logstore.Open(segment.Config{Dir: dir, FileBytes: 600})
+			s, err := logstore.Open(segment.Config{Dir: dir, FileBytes: 600, FS: faultfs.New()})
 			if err != nil {
 				tb.Fatal(err)
 			}
@@ -35,7 +36,7 @@ func TestConformance(t *testing.T) {
 		}
 		s := open(tb)
 		return storetest.Subject[storetest.Logs]{Store: s, Close: func() { s.Close() }, Disturb: func(tb rapid.TB) storetest.Logs {
-			if err := errors.Join(s.Maintain(), s.Check(context.Background()), s.Close()); err != nil {
+			if err := errors.Join(s.SealAll(ctx), s.Maintain(ctx), s.Check(ctx), s.Close()); err != nil {
 				tb.Fatal(err)
 			}
 			s = open(tb)

@@ -34,8 +34,9 @@ type Form[F File] struct {
 	Keep func(ctx context.Context, base string, files []F, worth Worth) (manifest.Summary, error)
 	// Without makes a segment without the request that id names.
 	Without func(ctx context.Context, base string, file F, id string) (manifest.Summary, error)
-	// Open opens the segment at base.
-	Open func(base string) (F, error)
+	// Open opens the segment at base; Summary is what it says of itself.
+	Open    func(base string) (F, error)
+	Summary func(F) manifest.Summary
 	// Check proves every byte of the segment at base; Repair makes what can be made anew from the rest of it.
 	Check, Repair func(ctx context.Context, base string) error
 }

@@ -53,8 +53,7 @@ type testFile struct {
 	summary manifest.Summary
 }
 
-func (f testFile) Close() error              { return nil }
-func (f testFile) Summary() manifest.Summary { return f.summary }
+func (f testFile) Close() error { return nil }
 
 const testExtension = ".seg"
 
@@ -65,6 +64,7 @@ func testForm(fs wal.FS) Form[testFile] {
 	f := forms{fs}
 	return Form[testFile]{
 		Extensions: []string{testExtension}, Keys: testKeys, Seal: f.write, Open: f.open,
+		Summary: func(f testFile) manifest.Summary { return f.summary },
 		Join: func(_ context.Context, base string, files []testFile) (manifest.Summary, error) {
 			return f.write(base, all(files))
 		},

@@ -132,10 +132,7 @@ func (l *Log[F]) summary(e manifest.Entry) (manifest.Summary, error) {
 	if err != nil {
 		return manifest.Summary{}, err
 	}
-	if s, ok := any(f).(interface{ Summary() manifest.Summary }); ok {
-		return s.Summary(), f.Close()
-	}
-	return manifest.Summary{}, f.Close()
+	return l.form.Summary(f), f.Close()
 }
 
 // base is the path of a segment's files without their extension.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -16,29 +15,14 @@ import (
 
 // fake keeps decoded batches.
 type fake[Item any] struct {
-	mu       sync.Mutex
-	received []time.Time
-	batches  [][]Item
+	mu      sync.Mutex
+	batches [][]Item
 }
 
 func (f *fake[Item]) add(batch []Item) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.received, f.batches = append(f.received, time.Now()), append(f.batches, batch)
-	return nil
-}
-
-// Replay calls fn with every batch received since then.
-func (f *fake[Item]) Replay(_ context.Context, since time.Time, fn func(time.Time, []Item) error) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i, batch := range f.batches {
-		if !f.received[i].Before(since) {
-			if err := fn(f.received[i], batch); err != nil {
-				return err
-			}
-		}
-	}
+	f.batches = append(f.batches, batch)
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -24,7 +23,6 @@ type Traces interface {
 	Append(context.Context, ptrace.Traces) error
 	ByTrace(context.Context, signal.TraceID) ([]signal.Span, error)
 	TracesOf(ctx context.Context, id string) ([]signal.TraceID, error)
-	Replay(ctx context.Context, since time.Time, fn func(received time.Time, spans []signal.Span) error) error
 }
 
 // Logs is a store of log records.
@@ -32,7 +30,6 @@ type Logs interface {
 	Append(context.Context, plog.Logs) error
 	ByTrace(context.Context, signal.TraceID) ([]signal.Log, error)
 	ByRequest(ctx context.Context, id string) ([]signal.Log, error)
-	Replay(ctx context.Context, since time.Time, fn func(received time.Time, logs []signal.Log) error) error
 }
 
 // Subject is a store under test. Disturb does whatever must change nothing (restart, seal, compact) and answers with
@@ -73,7 +70,6 @@ func TestTraces(t *testing.T, open func(t rapid.TB) Subject[Traces]) {
 					want, _ := model.TracesOf(t.Context(), id)
 					same(t, "TracesOf "+id, sorted(got), sorted(want))
 				}
-				same(t, "Replay", replayed(t, subject.Store.Replay), replayed(t, model.Replay))
 			}
 			t.Repeat(map[string]func(*rapid.T){
 				"append": func(t *rapid.T) {
@@ -119,7 +115,6 @@ func TestLogs(t *testing.T, open func(t rapid.TB) Subject[Logs]) {
 					want, _ := model.ByRequest(t.Context(), id)
 					same(t, "ByRequest "+id, texts(got), texts(want))
 				}
-				same(t, "Replay", replayed(t, subject.Store.Replay), replayed(t, model.Replay))
 			}
 			var sent []plog.Logs
 			t.Repeat(map[string]func(*rapid.T){
@@ -172,18 +167,6 @@ func texts(logs []signal.Log) []string {
 		out[i] = fmt.Sprint(l)
 	}
 	slices.Sort(out)
-	return out
-}
-
-func replayed[Item any](t rapid.TB, replay func(context.Context, time.Time, func(time.Time, []Item) error) error) (out []Item) {
-	t.Helper()
-	err := replay(context.Background(), time.Time{}, func(_ time.Time, items []Item) error {
-		out = append(out, items...)
-		return nil
-	})
-	if err != nil {
-		t.Fatalf("Replay: %v", err)
-	}
 	return out
 }
 

@@ -1,0 +1,127 @@
+// Package records is a durable log whose segments are sealed Parquet files: what the stores of spans and of log records
+// share.
+package records
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"weft/collector/store/key"
+	"weft/collector/store/sealed"
+	"weft/collector/store/segment"
+	"weft/collector/store/segment/manifest"
+	"weft/internal/wal"
+)
+
+// Log is one signal's.
+type Log = segment.Log[*sealed.File]
+
+// View is what a Log holds at one moment.
+type View = segment.View[*sealed.File]
+
+// Kind is what tells the signals apart.
+type Kind struct {
+	// Keys calls add with every key under which a batch is to be found, and returns how many items it holds.
+	Keys func(batch []byte, add func(key.Key)) (items int, err error)
+	// Write makes a file of batches.
+	Write func(fs wal.FS, path string, batches []sealed.Batch, opts sealed.Options) (sealed.Summary, error)
+}
+
+const (
+	rowsExtension  = ".parquet"
+	indexExtension = ".idx"
+	cacheBytes     = 48 << 20 // footers and dictionaries of the files that are asked
+	// smallFile is how many rows files are made anew for when they are merged, rather than put one behind the other: so
+	// that a quiet system's hours become one row group.
+	smallFile = 512 << 10
+)
+
+// Open opens or creates the log in cfg.Dir.
+func Open(cfg segment.Config, kind Kind) (*Log, error) {
+	fs := cfg.FS
+	if fs == nil {
+		fs = wal.OS{}
+	}
+	f := &form{fs: fs, kind: kind, cache: sealed.NewCache(cacheBytes)}
+	return segment.Open(cfg, segment.Form[*sealed.File]{
+		Extensions: []string{rowsExtension, indexExtension},
+		Keys:       kind.Keys, Seal: f.seal, Join: f.join, Keep: f.keep, Without: f.without, Open: f.open, Check: f.check, Repair: f.repair,
+		Summary: func(file *sealed.File) manifest.Summary { return summary(file.Summary) },
+	})
+}
+
+// form makes and opens files.
+type form struct {
+	fs    wal.FS
+	kind  Kind
+	cache *sealed.Cache
+
+	mu         sync.Mutex
+	attributes []string // that had columns in the file before
+}
+
+func path(base string) string { return base + rowsExtension }
+
+func (f *form) seal(base string, batches []segment.Batch) (manifest.Summary, error) {
+	in := make([]sealed.Batch, len(batches))
+	for i, b := range batches {
+		in[i] = sealed.Batch(b)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, err := f.kind.Write(f.fs, path(base), in, sealed.Options{Attributes: f.attributes})
+	if err != nil {
+		return manifest.Summary{}, err
+	}
+	published, err := f.publish(base, s)
+	if err == nil && s.Rows > 0 {
+		f.attributes, err = f.columns(base)
+	}
+	return published, err
+}
+
+// publish makes a written file visible, unless nothing is in it.
+func (f *form) publish(base string, s sealed.Summary) (manifest.Summary, error) {
+	if s.Rows == 0 {
+		return summary(s), sealed.Discard(f.fs, path(base))
+	}
+	if err := sealed.Publish(f.fs, path(base)); err != nil {
+		return manifest.Summary{}, errors.Join(err, sealed.Discard(f.fs, path(base)))
+	}
+	return summary(s), nil
+}
+
+func (f *form) columns(base string) (keys []string, err error) {
+	file, err := f.open(base)
+	if err != nil {
+		return nil, fmt.Errorf("look at what was just sealed: %w", err)
+	}
+	keys, err = file.Attributes()
+	return keys, errors.Join(err, file.Close())
+}
+
+func summary(s sealed.Summary) manifest.Summary {
+	return manifest.Summary{
+		Rows: s.Rows, Duplicates: s.Duplicates, First: s.First, Last: s.Last, FirstReceived: s.FirstReceived, LastReceived: s.LastReceived,
+		Bytes: s.Bytes, Services: s.Services,
+	}
+}
+
+func (f *form) open(base string) (*sealed.File, error) { return sealed.Open(f.fs, path(base), f.cache) }
+
+func (f *form) join(ctx context.Context, base string, files []*sealed.File) (manifest.Summary, error) {
+	return manifest.Summary{}, errors.New("not yet")
+}
+
+func (f *form) keep(ctx context.Context, base string, files []*sealed.File, worth segment.Worth) (manifest.Summary, error) {
+	return manifest.Summary{}, errors.New("not yet")
+}
+
+func (f *form) without(ctx context.Context, base string, file *sealed.File, id string) (manifest.Summary, error) {
+	return manifest.Summary{}, errors.New("not yet")
+}
+
+func (f *form) check(ctx context.Context, base string) error  { return nil }
+func (f *form) repair(ctx context.Context, base string) error { return errors.New("not yet") }
