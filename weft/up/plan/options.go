@@ -46,7 +46,7 @@ type DemoOptions struct {
 
 // DefaultOptions are those of a bare `weft up`.
 func DefaultOptions() Options {
-	return Options{Data: "data", Nodes: 1, Demo: DemoOptions{Enabled: true, Traffic: 4}, Addresses: map[string]string{}}
+	return Options{Data: "data", Nodes: 1, Demo: DemoOptions{Enabled: true, Traffic: 12}, Addresses: map[string]string{}}
 }
 
 // Validate implements config.Validator.
