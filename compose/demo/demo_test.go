@@ -168,8 +168,8 @@ func TestBackingSpans(t *testing.T) {
 	}
 	attributes := attribute.NewSet(spans[0].Attributes()...)
 	for key, want := range map[attribute.Key]string{"db.system.name": "mariadb", "peer.service": "mysql", "server.address": "127.0.0.1", "server.port": "3306"} {
-		if got, _ := attributes.Value(key); got.Emit() != want {
-			t.Errorf("%s is %q, want %q", key, got.Emit(), want)
+		if got, _ := attributes.Value(key); got.String() != want {
+			t.Errorf("%s is %q, want %q", key, got.String(), want)
 		}
 	}
 }
