@@ -46,6 +46,13 @@ type collector struct {
 	spans   []signal.Span
 	logs    []signal.Log
 	sources map[string]bool // service/instance of metrics
+	hanging bool            // it takes nothing
+}
+
+func (c *collector) hang(hanging bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hanging = hanging
 }
 
 type traceServer struct {
@@ -64,6 +71,9 @@ type metricServer struct {
 func (c *traceServer) Export(_ context.Context, in ptraceotlp.ExportRequest) (ptraceotlp.ExportResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.hanging {
+		return ptraceotlp.NewExportResponse(), status.Error(codes.ResourceExhausted, "not now")
+	}
 	c.spans = append(c.spans, signal.Spans(in.Traces())...)
 	return ptraceotlp.NewExportResponse(), nil
 }
@@ -117,7 +127,7 @@ type node struct {
 	data, grpc, http, ops, collector string
 }
 
-func newNode(t *testing.T) node {
+func newNode(t testing.TB) node {
 	t.Helper()
 	n := node{t.TempDir(), freePort(t), freePort(t), freePort(t), freePort(t)}
 	for name, value := range map[string]string{
@@ -129,7 +139,7 @@ func newNode(t *testing.T) node {
 	return n
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -159,7 +169,7 @@ func (n node) start(t *testing.T, args ...string) (stop func()) {
 	return stop
 }
 
-func (n node) awaitReady(t *testing.T) {
+func (n node) awaitReady(t testing.TB) {
 	t.Helper()
 	await(t, "ready", func() bool {
 		answer, err := http.Get("http://" + n.ops + "/readyz")
@@ -189,7 +199,7 @@ func (n node) export(t *testing.T, name string) error {
 	return err
 }
 
-func await(t *testing.T, what string, reached func() bool) {
+func await(t testing.TB, what string, reached func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for !reached() {
@@ -228,33 +238,161 @@ func TestAcknowledgedItemsOutliveTheCollectorsAndTheAgentsAbsence(t *testing.T) 
 	})
 }
 
-func TestAcknowledgedItemsSurviveKill(t *testing.T) {
-	n := newNode(t)
-	run := exec.Command(os.Args[0])
+// process starts the agent as a process of its own; kill is kill -9.
+func (n node) process(t testing.TB, args ...string) (kill func()) {
+	t.Helper()
+	run := exec.Command(os.Args[0], args...)
 	run.Env = append(os.Environ(), "WEFT_TEST_AGENT=1")
 	run.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = run.Process.Kill() }()
+	var once sync.Once
+	kill = func() { once.Do(func() { _ = run.Process.Kill(); _ = run.Wait() }) }
+	t.Cleanup(kill)
 	n.awaitReady(t)
-	const sent = 200
-	for i := range sent {
-		if err := n.export(t, fmt.Sprint(i)); err != nil {
+	return kill
+}
+
+// awaitAll waits until the collector has each of these spans.
+func (c *collector) awaitAll(t *testing.T, acknowledged []string) {
+	t.Helper()
+	await(t, "delivered", func() bool {
+		got := map[string]bool{}
+		for _, name := range c.names() {
+			got[name] = true
+		}
+		for _, name := range acknowledged {
+			if !got[name] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Five kills under load, at whatever moment they come, the collector there or not.
+func TestAcknowledgedItemsSurviveKill(t *testing.T) {
+	n := newNode(t)
+	far := serveCollector(t, n.collector)
+	var acknowledged []string
+	for life := range 5 {
+		kill := n.process(t)
+		var sending sync.WaitGroup
+		var mu sync.Mutex
+		here := 0
+		for sender := range 4 {
+			sending.Go(func() {
+				for i := 0; ; i++ {
+					name := fmt.Sprintf("%d-%d-%d", life, sender, i)
+					if n.export(t, name) != nil {
+						return
+					}
+					mu.Lock()
+					acknowledged = append(acknowledged, name)
+					if here++; here == 100+17*life {
+						go kill()
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		sending.Wait()
+		if life == 2 {
+			far.hang(true) // what is queued then stays so for two lives
+		}
+	}
+	far.hang(false)
+	n.start(t)
+	far.awaitAll(t, acknowledged)
+	if len(acknowledged) < 500 {
+		t.Errorf("only %d acknowledged", len(acknowledged))
+	}
+}
+
+// Reloads under load, of the queue itself and of what is around it: nothing is lost and nothing arrives twice.
+func TestAReloadNeitherLosesNorDoubles(t *testing.T) {
+	n := newNode(t)
+	far := serveCollector(t, n.collector)
+	overlay := filepath.Join(t.TempDir(), "overlay.yaml")
+	reload := func(text string) {
+		if err := os.WriteFile(overlay, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_ = run.Process.Kill()
-	_ = run.Wait()
-	far := serveCollector(t, n.collector)
-	n.start(t)
-	await(t, "delivered", func() bool {
-		got := map[string]bool{}
-		for _, name := range far.names() {
-			got[name] = true
+	reload("")
+	n.start(t, "--config", overlay)
+	acknowledged := map[string]bool{}
+	sent := 0
+	for _, text := range []string{
+		"service: {telemetry: {logs: {level: warn}}}", // the queue stays open
+		"extensions: {queue: {in_flight: 1}}",         // it is closed and opened
+		"extensions: {queue: {request_bytes: 2000}}",
+		"extensions: {queue: {no_such_key: 1}}", // nothing happens
+	} {
+		for before := len(acknowledged); len(acknowledged) < before+300; sent++ {
+			if len(acknowledged) == before+20 {
+				reload(text)
+			}
+			if name := fmt.Sprint(sent); n.export(t, name) == nil {
+				acknowledged[name] = true
+			}
 		}
-		return len(got) == sent
+	}
+	await(t, "delivered", func() bool { return len(far.names()) >= len(acknowledged) })
+	got := map[string]int{}
+	for _, name := range far.names() {
+		got[name]++
+	}
+	for name := range acknowledged {
+		if got[name] != 1 {
+			t.Errorf("%q arrived %d times", name, got[name])
+		}
+	}
+}
+
+// A disk that is really full, and kill -9: exporterhelper's queue lost 500 of 6,450 acknowledged items here.
+func TestAFullDiskAndAKillLoseNothing(t *testing.T) {
+	n := newNode(t)
+	if err := syscall.Mount("tmpfs", n.data, "tmpfs", 0, "size=2m"); err != nil {
+		t.Skipf("cannot mount a small disk: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(n.data, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
 	})
+	overlay := filepath.Join(t.TempDir(), "full.yaml")
+	if err := os.WriteFile(overlay, []byte("extensions: {queue: {reserve_percent: 0}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var acknowledged []string
+	fill := func(life int) {
+		for refused := 0; refused < 20; {
+			name := fmt.Sprintf("%d-%d %s", life, len(acknowledged), strings.Repeat("x", 5000))
+			switch err := n.export(t, name); status.Code(err) {
+			case codes.OK:
+				acknowledged = append(acknowledged, name)
+			case codes.Unavailable:
+				refused++
+			default:
+				t.Fatal(err)
+			}
+		}
+	}
+	for life := range 3 {
+		kill := n.process(t, "--config", overlay)
+		fill(life)
+		kill()
+	}
+	far := serveCollector(t, n.collector)
+	n.process(t, "--config", overlay)
+	far.awaitAll(t, acknowledged)
+	await(t, "taken again", func() bool { return n.export(t, "room again") == nil })
+	far.awaitAll(t, []string{"room again"})
+	if len(acknowledged) < 100 {
+		t.Errorf("only %d fitted", len(acknowledged))
+	}
 }
 
 func TestFileLogsBecomeRecordsOfTheirService(t *testing.T) {
@@ -317,7 +455,7 @@ plain text
 func TestAFullQueueAsksSendersToComeAgain(t *testing.T) {
 	n := newNode(t)
 	overlay := filepath.Join(n.data, "small.yaml")
-	if err := os.WriteFile(overlay, []byte("exporters: {uplink: {sending_queue: {queue_size: 600}}}"), 0o600); err != nil {
+	if err := os.WriteFile(overlay, []byte("extensions: {queue: {limit_bytes: 2000}}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n.start(t, "--config", overlay)
