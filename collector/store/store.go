@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -97,7 +96,7 @@ func Open(cfg Config) (set *Set, err error) {
 	if set.Pins, err = pins.Open(wal.OS{}, filepath.Join(cfg.Dir, "pins"), tail, time.Now()); err != nil {
 		return set, err
 	}
-	turn := &sync.Mutex{} // one segment is made at a time, of whichever signal
+	turn := &segment.Turn{} // one segment is made at a time, of whichever signal
 	log := func(name string, keep segment.Retention) segment.Config {
 		return segment.Config{
 			Dir: filepath.Join(cfg.Dir, name), Retention: keep, Durability: cfg.Durability, Reserve: cfg.ReservePercent,

@@ -292,6 +292,40 @@ func (l *Log) replayFile(f file, start int64, fn func(Position, []byte) error) e
 	}
 }
 
+// Load reads a whole file into buf, or into a larger buffer when it does not fit, and calls fn with every readable record of
+// it. Records are parts of the buffer, which is returned: they stay valid as long as the caller leaves it alone.
+func (l *Log) Load(number uint64, buf []byte, fn func(Position, []byte) error) ([]byte, error) {
+	f, handle, release, err := l.open(number)
+	if err != nil {
+		return buf, err
+	}
+	defer release()
+	if int64(cap(buf)) < f.size {
+		buf = make([]byte, f.size)
+	}
+	buf = buf[:f.size]
+	n, err := handle.ReadAt(buf, 0)
+	if err != nil && err != io.EOF {
+		return buf, fmt.Errorf("load %s: %w", l.path(f), err)
+	}
+	s := l.scan(handle, f, 0)
+	s.window = buf[:n]
+	for {
+		off, record, err := s.next()
+		if err == io.EOF {
+			if s.off < f.size {
+				s.damaged(s.off, f.size-s.off)
+			}
+			return buf, nil
+		} else if err != nil {
+			return buf, fmt.Errorf("load %s: %w", l.path(f), err)
+		}
+		if err := fn(Position{f.number, off}, record); err != nil {
+			return buf, err
+		}
+	}
+}
+
 // DropBefore removes the files that hold only records before p. The active file stays.
 func (l *Log) DropBefore(p Position) error {
 	l.mu.Lock()

@@ -16,6 +16,7 @@ import (
 	"weft/collector/component/storeextension"
 	"weft/collector/signal"
 	"weft/collector/store"
+	"weft/internal/otlp"
 	"weft/internal/sample"
 	"weft/internal/wire"
 )
@@ -55,9 +56,11 @@ func TestVerdictsAreKeptAsALog(t *testing.T) {
 		t.Fatal(err)
 	}
 	var found []signal.Log
-	err = again.Stores().Logs.Replay(t.Context(), time.Time{}, func(_ time.Time, records []signal.Log) error {
-		found = append(found, records...)
-		return nil
+	err = again.Stores().Logs.Replay(t.Context(), time.Time{}, func(_ time.Time, batch []byte) error {
+		return otlp.Logs(batch, func(l *otlp.Log) error {
+			found = append(found, signal.FromLog(l))
+			return nil
+		})
 	})
 	if err != nil || len(found) == 0 {
 		t.Fatalf("%d records, %v", len(found), err)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"weft/collector/store/segment/manifest"
@@ -50,6 +49,7 @@ func (l *Log[F]) Maintain(ctx context.Context) error {
 	if err := l.seal(ctx); err != nil {
 		return err
 	}
+	l.cfg.Turn.rest(now)
 	return errors.Join(l.mend(ctx), l.merge(ctx), l.retain(ctx, now))
 }
 
@@ -95,20 +95,18 @@ func (l *Log[F]) seal(ctx context.Context) error {
 		}
 		l.barrier.Lock() // appends that began before the file was closed have now finished
 		l.barrier.Unlock()
-		if err := l.sealPart(ctx, p); err != nil {
+		if err := l.sealPart(p); err != nil {
 			return fmt.Errorf("seal %s: %w", p.path, err)
 		}
 	}
 	return nil
 }
 
-func (l *Log[F]) sealPart(ctx context.Context, p *part) error {
+func (l *Log[F]) sealPart(p *part) error {
 	l.cfg.Turn.Lock()
 	defer l.cfg.Turn.Unlock()
 	e := manifest.Entry{From: p.number, To: p.number, Generation: l.manifest.Generation + 1}
-	arena := arenas.Get().(*[]byte)
-	defer arenas.Put(arena)
-	batches, err := l.readAll(ctx, p, arena)
+	batches, err := l.readAll(p)
 	if err != nil {
 		return err
 	}
@@ -136,28 +134,15 @@ func (l *Log[F]) sealPart(ctx context.Context, p *part) error {
 	return l.dropLogs(p)
 }
 
-// arenas hold a log file's bytes while it is sealed.
-var arenas = sync.Pool{New: func() any { return new([]byte) }}
-
-func (l *Log[F]) readAll(ctx context.Context, p *part, arena *[]byte) ([]Batch, error) {
-	size := int64(0)
-	for _, f := range l.wal.Files() {
-		if f.Number == p.number {
-			size = f.Size
+// readAll reads a log file's batches into the buffer that comes with the turn.
+func (l *Log[F]) readAll(p *part) (batches []Batch, err error) {
+	l.cfg.Turn.buffer, err = l.wal.Load(p.number, l.cfg.Turn.buffer, func(_ wal.Position, record []byte) error {
+		if received, batch, err := split(record); err == nil { // else counted when it was indexed
+			batches = append(batches, Batch{Received: received, Raw: batch})
 		}
-	}
-	if int64(cap(*arena)) < size {
-		*arena = make([]byte, 0, size)
-	}
-	buf := (*arena)[:0]
-	var batches []Batch
-	err := l.replayFile(ctx, p.number, func(received time.Time, batch []byte) error {
-		start := len(buf)
-		buf = append(buf, batch...)
-		batches = append(batches, Batch{Received: received.UnixNano(), Raw: buf[start:len(buf):len(buf)]})
 		return nil
 	})
-	*arena = buf
+	l.cfg.Turn.used = l.cfg.Now()
 	return batches, err
 }
 
