@@ -12,13 +12,13 @@ import (
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/processor/memorylimiterprocessor"
 	"go.opentelemetry.io/collector/receiver"
-	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 
 	"weft/agent/component/origin"
 	"weft/agent/component/samplelane"
 	"weft/agent/component/uplink"
 	"weft/internal/distro"
 	"weft/internal/distro/opsextension"
+	"weft/internal/distro/otlpreceiver"
 	"weft/internal/distro/pushback"
 )
 

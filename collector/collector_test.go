@@ -300,7 +300,7 @@ func TestAnAppThatKnowsNothingOfWeftShowsUp(t *testing.T) {
 		t.Errorf("console: %d", code)
 	}
 	code, body = get("http://" + p.ops + "/metrics")
-	for _, line := range []string{`weft_store_stored_items_total{signal="traces"} 3`, `weft_store_stored_items_total{signal="logs"} 2`, `weft_correlate_exchanges 1`, `otelcol_receiver_accepted_spans`} {
+	for _, line := range []string{`weft_store_stored_items_total{signal="traces"} 3`, `weft_store_stored_items_total{signal="logs"} 2`, `weft_correlate_exchanges 1`, `weft_receiver_accepted_items_total{signal="traces",transport="grpc"}`} {
 		if code != http.StatusOK || !strings.Contains(string(body), line) {
 			t.Errorf("own metrics lack %s", line)
 		}

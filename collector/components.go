@@ -10,7 +10,6 @@ import (
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/processor/memorylimiterprocessor"
 	"go.opentelemetry.io/collector/receiver"
-	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 
 	"weft/collector/component/alertextension"
 	"weft/collector/component/correlate"
@@ -20,6 +19,7 @@ import (
 	"weft/collector/component/storeextension"
 	"weft/internal/distro"
 	"weft/internal/distro/opsextension"
+	"weft/internal/distro/otlpreceiver"
 	"weft/internal/distro/pushback"
 )
 

@@ -5,6 +5,10 @@ import "encoding/binary"
 // Without is a batch of spans or log records without the items at the given places, counted as a walk shows them. All
 // other bytes stay as they are; a resource or scope may be left with nothing in it.
 func Without(batch []byte, places map[int]bool) []byte {
+	return without(batch, func(place int) bool { return places[place] })
+}
+
+func without(batch []byte, drop func(place int) bool) []byte {
 	at := -1
 	out, _ := rewrite(nil, batch, fieldResources, func(out, resource []byte) ([]byte, bool) {
 		scopes := int32(fieldScopes)
@@ -14,7 +18,7 @@ func Without(batch []byte, places map[int]bool) []byte {
 		return rewrite(out, resource, scopes, func(out, scope []byte) ([]byte, bool) {
 			return rewrite(out, scope, fieldItems, func(out, item []byte) ([]byte, bool) {
 				at++
-				return append(out, item...), !places[at]
+				return append(out, item...), !drop(at)
 			})
 		})
 	})

@@ -18,7 +18,8 @@ type Log struct {
 	EventName         string
 	Raw               []byte // the LogRecord message
 	// Fault says why the record cannot be kept although the batch around it is sound; empty when it can.
-	Fault string
+	Fault  string
+	reason Reason
 }
 
 // Logs walks a LogsData or ExportLogsServiceRequest message, and calls fn with each record in turn. The record and all
@@ -37,15 +38,15 @@ func Logs(batch []byte, fn func(*Log) error) error {
 	return w.batch(batch)
 }
 
-func (l *Log) fault(format string, args ...any) {
+func (l *Log) fault(reason Reason, format string, args ...any) {
 	if l.Fault == "" {
-		l.Fault = fmt.Sprintf(format, args...)
+		l.Fault, l.reason = fmt.Sprintf(format, args...), reason
 	}
 }
 
 func (l *Log) deep(deep bool) {
 	if deep {
-		l.fault("a value nests deeper than %d", maxDepth)
+		l.fault(ReasonDepth, "a value nests deeper than %d", maxDepth)
 	}
 }
 
@@ -91,11 +92,11 @@ func (l *Log) field(f *field) (err error) {
 		l.Flags = uint32(f.num)
 	case 9:
 		if !id(l.TraceID[:], f.data) {
-			l.fault("trace_id has %d bytes", len(f.data))
+			l.fault(ReasonID, "trace_id has %d bytes", len(f.data))
 		}
 	case 10:
 		if !id(l.SpanID[:], f.data) {
-			l.fault("span_id has %d bytes", len(f.data))
+			l.fault(ReasonID, "span_id has %d bytes", len(f.data))
 		}
 	case 11:
 		l.Observed = f.num

@@ -21,7 +21,8 @@ type Span struct {
 	Flags             uint32
 	Raw               []byte // the Span message
 	// Fault says why the span cannot be kept although the batch around it is sound; empty when it can.
-	Fault string
+	Fault  string
+	reason Reason
 }
 
 // Event is a point in time within a span.
@@ -49,9 +50,7 @@ func Spans(batch []byte, fn func(*Span) error) error {
 	var s Span
 	w.item = func(raw []byte) error {
 		s = Span{Resource: &w.resource, Scope: &w.scope, Attrs: s.Attrs[:0], Events: s.Events[:0], Links: s.Links[:0], Raw: raw}
-		if w.resource.deep || w.scope.deep {
-			s.fault("attributes nest deeper than %d", maxDepth)
-		}
+		s.deep(w.resource.deep || w.scope.deep)
 		if err := s.read(raw); err != nil {
 			return err
 		}
@@ -60,9 +59,9 @@ func Spans(batch []byte, fn func(*Span) error) error {
 	return w.batch(batch)
 }
 
-func (s *Span) fault(format string, args ...any) {
+func (s *Span) fault(reason Reason, format string, args ...any) {
 	if s.Fault == "" {
-		s.Fault = fmt.Sprintf(format, args...)
+		s.Fault, s.reason = fmt.Sprintf(format, args...), reason
 	}
 }
 
@@ -149,13 +148,13 @@ func enum(n uint64, highest uint8) uint8 {
 
 func (s *Span) wrongID(name string, data []byte, right bool) {
 	if !right {
-		s.fault("%s has %d bytes", name, len(data))
+		s.fault(ReasonID, "%s has %d bytes", name, len(data))
 	}
 }
 
 func (s *Span) deep(deep bool) {
 	if deep {
-		s.fault("attributes nest deeper than %d", maxDepth)
+		s.fault(ReasonDepth, "attributes nest deeper than %d", maxDepth)
 	}
 }
 
@@ -189,9 +188,9 @@ func (s *Span) checkEvent(buf []byte) error {
 
 func (s *Span) checkLink(buf []byte) error {
 	var l Link
-	fault, err := l.read(buf)
+	fault, reason, err := l.read(buf)
 	if fault != "" {
-		s.fault("link: %s", fault)
+		s.fault(reason, "link: %s", fault)
 	}
 	return err
 }
@@ -211,7 +210,7 @@ func (s *Span) EachLink(fn func(*Link)) {
 	var l Link
 	for _, raw := range s.Links {
 		l = Link{Attrs: l.Attrs[:0]}
-		_, _ = l.read(raw) // checked by the walk
+		_, _, _ = l.read(raw) // checked by the walk
 		fn(&l)
 	}
 }
@@ -246,18 +245,18 @@ func (e *Event) read(buf []byte) (deep bool, err error) {
 	}
 }
 
-func (l *Link) read(buf []byte) (fault string, err error) {
+func (l *Link) read(buf []byte) (fault string, reason Reason, err error) {
 	c, f := cursor{buf: buf}, field{}
 	for {
 		ok, err := c.next(&f)
 		if !ok || err != nil {
-			return fault, err
+			return fault, reason, err
 		}
 		if f.id > 6 {
 			continue
 		}
 		if err := f.is([...]wireType{0, bytesType, bytesType, bytesType, bytesType, varint, fixed32}[f.id]); err != nil {
-			return fault, err
+			return fault, reason, err
 		}
 		switch f.id {
 		case 1, 2:
@@ -266,17 +265,17 @@ func (l *Link) read(buf []byte) (fault string, err error) {
 				into = l.SpanID[:]
 			}
 			if !id(into, f.data) {
-				fault = fmt.Sprintf("an ID of %d bytes", len(f.data))
+				reason, fault = ReasonID, fmt.Sprintf("an ID of %d bytes", len(f.data))
 			}
 		case 3:
 			l.TraceState = view(f.data)
 		case 4:
 			var deep bool
 			if l.Attrs, deep, err = appendAttr(l.Attrs, f.data); err != nil {
-				return fault, err
+				return fault, reason, err
 			}
 			if deep {
-				fault = fmt.Sprintf("attributes nest deeper than %d", maxDepth)
+				reason, fault = ReasonDepth, fmt.Sprintf("attributes nest deeper than %d", maxDepth)
 			}
 		case 5:
 			l.DroppedAttributes = uint32(f.num)

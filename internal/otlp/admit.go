@@ -1,0 +1,121 @@
+package otlp
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Rejected is what was left out of a batch whose rest is kept: OTLP's partial_success.
+type Rejected struct {
+	Items  int64
+	Why    string // the first one's reason, with its name and service
+	Reason Reason // the first one's, for a metric's label
+}
+
+// Reason is a word for why an item is rejected. There are few, so that they can be a label.
+type Reason string
+
+// The reasons to reject an item.
+const (
+	ReasonID    Reason = "id"    // an ID of the wrong length, or none
+	ReasonDepth Reason = "depth" // values inside one another, without end
+)
+
+// Add joins what another look at the same batch has rejected.
+func (r *Rejected) Add(other Rejected) {
+	if r.Items == 0 {
+		r.Why, r.Reason = other.Why, other.Reason
+	}
+	r.Items += other.Items
+}
+
+// Admit leaves out of a batch what cannot be kept: spans and log records with a Fault, spans without trace or span ID,
+// metrics whose values nest too deep. kept is the batch itself when nothing is wrong with it; items counts what is in it.
+// ErrMalformed means that the batch as a whole cannot be read.
+func Admit(signal Signal, batch []byte) (kept []byte, items int, rejected Rejected, err error) {
+	var a admission
+	switch signal {
+	case SignalTraces:
+		err = Spans(batch, a.span)
+	case SignalLogs:
+		err = Logs(batch, a.log)
+	default:
+		items, err = signal.Items(batch)
+		return batch, items, rejected, err
+	}
+	if err != nil {
+		return nil, 0, rejected, err
+	}
+	if a.rejected.Items > 0 {
+		batch = without(batch, a.out.has)
+	}
+	return batch, a.place - int(a.rejected.Items), a.rejected, nil
+}
+
+// admission is one batch's.
+type admission struct {
+	place    int // of the next item
+	out      places
+	rejected Rejected
+}
+
+// places is a set of places: a bit for each, for a hostile batch has thirty million.
+type places []uint64
+
+func (p places) has(place int) bool {
+	return place/64 < len(p) && p[place/64]&(1<<(place%64)) != 0
+}
+
+func (p *places) add(place int) {
+	for len(*p) <= place/64 {
+		*p = append(*p, 0)
+	}
+	(*p)[place/64] |= 1 << (place % 64)
+}
+
+func (a *admission) span(s *Span) error {
+	reason, fault := s.reason, s.Fault
+	if fault == "" {
+		reason = ReasonID
+		switch {
+		case s.TraceID == [16]byte{}:
+			fault = "no trace_id"
+		case s.SpanID == [8]byte{}:
+			fault = "no span_id"
+		}
+	}
+	a.judge(fault, reason, s.Name, s.Resource)
+	return nil
+}
+
+func (a *admission) log(l *Log) error {
+	name := l.EventName
+	if name == "" {
+		name = l.Body.Text()
+	}
+	a.judge(l.Fault, l.reason, name, l.Resource)
+	return nil
+}
+
+func (a *admission) judge(fault string, reason Reason, name string, from *Resource) {
+	place := a.place
+	a.place++
+	if fault == "" {
+		return
+	}
+	if a.rejected.Items == 0 {
+		why := fmt.Sprintf("%s: %q of service %q", fault, short(name), short(from.Text("service.name")))
+		a.rejected = Rejected{Why: why, Reason: reason}
+	}
+	a.out.add(place)
+	a.rejected.Items++
+}
+
+// short keeps a sender's megabyte out of an answer.
+func short(text string) string {
+	const most = 100
+	if len(text) <= most {
+		return strings.ToValidUTF8(text, "\ufffd")
+	}
+	return strings.ToValidUTF8(text[:most], "\ufffd") + "…"
+}
