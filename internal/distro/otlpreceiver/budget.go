@@ -27,8 +27,11 @@ type lease struct {
 	bufs []*[]byte
 }
 
-// reserve takes n bytes more, or none.
+// reserve takes n bytes more, or none. errTooLarge means that there will never be so many.
 func (l *lease) reserve(n int64) error {
+	if n > l.from.limit {
+		return errTooLarge
+	}
 	if l.from.used.Add(n) > l.from.limit {
 		l.from.used.Add(-n)
 		return errBusy
@@ -57,7 +60,7 @@ func (l *lease) buffer(n int) ([]byte, error) {
 	return *buf, nil
 }
 
-// drop gives back the buffer that was taken before the last one.
+// dropBeforeLast gives back the buffer that was taken before the last one.
 func (l *lease) dropBeforeLast() {
 	i := len(l.bufs) - 2
 	l.putBack(l.bufs[i])

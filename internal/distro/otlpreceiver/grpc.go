@@ -28,6 +28,8 @@ var grpcServices = map[otlp.Signal]string{
 func grpcOptions() []configgrpc.ToServerOption {
 	return []configgrpc.ToServerOption{
 		configgrpc.WithGrpcServerOption(grpc.ForceServerCodecV2(codec{})),
+		configgrpc.WithGrpcServerOption(grpc.WaitForHandlers(true)),
+		configgrpc.WithGrpcServerOption(grpc.StatsHandler(senders{})),
 		configgrpc.WithGrpcServerOption(grpc.RPCDecompressor(unopened{})), //nolint:staticcheck // the only way to decompress within a budget; supported throughout 1.x
 	}
 }
@@ -48,10 +50,6 @@ type grpcIntake struct {
 	budget *budget
 	limit  int
 }
-
-// unread is what a message is taken for until it is read. gRPC reads a message as a whole, and does not say before how
-// large it is.
-const unread = 64 << 10
 
 func (g *grpcIntake) export(_ any, stream grpc.ServerStream) error {
 	ctx := stream.Context()
@@ -78,14 +76,18 @@ func (g *grpcIntake) read(stream grpc.ServerStream, l *lease) ([]byte, error) {
 			return nil, status.Errorf(codes.Unimplemented, "grpc-encoding %q is not among identity and gzip", name)
 		}
 	}
+	from := senderOf(stream.Context())
+	unread := from.expected()
 	if err := l.reserve(unread); err != nil {
 		return nil, err
 	}
 	m := message{lease: l}
-	if err := stream.RecvMsg(&m); err != nil {
+	err := stream.RecvMsg(&m)
+	l.giveBack(unread)
+	if err != nil {
 		return nil, err
 	}
-	l.giveBack(unread)
+	from.sent(int64(len(m.raw)))
 	if m.err != nil {
 		return nil, m.err
 	}
@@ -135,10 +137,12 @@ type unopened struct{}
 func (unopened) Type() string { return gzipName }
 
 func (unopened) Do(r io.Reader) ([]byte, error) {
-	buf := bytes.NewBuffer([]byte{compressed})
+	var size int
 	if sized, ok := r.(interface{ Remaining() int }); ok {
-		buf.Grow(sized.Remaining())
+		size = sized.Remaining()
 	}
+	buf := bytes.NewBuffer(make([]byte, 0, 1+size+bytes.MinRead))
+	buf.WriteByte(compressed)
 	_, err := buf.ReadFrom(r)
 	return buf.Bytes(), err
 }

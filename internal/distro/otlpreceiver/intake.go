@@ -52,6 +52,13 @@ func (t *intake) hand(ctx context.Context, l *lease, batch []byte) (rejected Rej
 	if good == 0 || err != nil {
 		return rejected, items, err
 	}
+	decoded, err := t.signal.Decoded(kept)
+	if err != nil {
+		return rejected, items, err
+	}
+	if err := l.reserve(decoded); err != nil {
+		return rejected, items, err
+	}
 	return rejected, items, t.pipeline(ctx, kept)
 }
 
