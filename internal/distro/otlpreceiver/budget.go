@@ -82,33 +82,46 @@ func (l *lease) end() {
 	l.giveBack(l.held)
 }
 
-// readAll reads r into a buffer of the lease. The size is a hint. errTooLarge comes before a byte more than limit is kept,
+// readAll reads r into a buffer of the lease. The size is a hint. It is errTooLarge when there is more than limit, and
 // errBusy when the budget has no room to go on.
 func (l *lease) readAll(r io.Reader, size, limit int) ([]byte, error) {
 	// A byte more than announced, so that the end is seen without another buffer.
-	buf, err := l.buffer(min(max(size, 0), limit) + 1)
+	buf, err := l.buffer(min(max(size, 0)+1, limit))
 	if err != nil {
 		return nil, err
 	}
 	for n := 0; ; {
-		more, err := r.Read(buf[n:min(len(buf), limit+1)])
-		n += more
-		switch {
-		case n > limit:
-			return nil, errTooLarge
-		case errors.Is(err, io.EOF):
-			return buf[:n], nil
-		case err != nil:
-			return nil, err
-		case n < len(buf):
-			continue
+		for n == len(buf) || n == limit {
+			if n == limit {
+				return buf[:n], atEnd(r)
+			}
+			larger, err := l.buffer(min(2*len(buf), limit))
+			if err != nil {
+				return nil, err
+			}
+			copy(larger, buf)
+			l.dropBeforeLast()
+			buf = larger
 		}
-		larger, err := l.buffer(min(2*len(buf), limit+1))
+		more, err := r.Read(buf[n:min(len(buf), limit)])
+		n += more
+		if errors.Is(err, io.EOF) {
+			return buf[:n], nil
+		}
 		if err != nil {
 			return nil, err
 		}
-		copy(larger, buf[:n])
-		l.dropBeforeLast()
-		buf = larger
 	}
+}
+
+// atEnd is nil if there is nothing more.
+func atEnd(r io.Reader) error {
+	n, err := io.ReadFull(r, make([]byte, 1))
+	switch {
+	case n > 0:
+		return errTooLarge
+	case errors.Is(err, io.EOF):
+		return nil
+	}
+	return err
 }

@@ -74,7 +74,7 @@ func (t *intake) refuse(ctx context.Context, err error, items int) {
 // rejectReason bounds what a Sink may make a label of.
 func rejectReason(r otlp.Reason) string {
 	switch r {
-	case otlp.ReasonID, otlp.ReasonDepth:
+	case otlp.ReasonID, otlp.ReasonAttributes:
 		return string(r)
 	}
 	return "other"
