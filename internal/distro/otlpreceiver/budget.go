@@ -29,7 +29,7 @@ type lease struct {
 
 // reserve takes n bytes more, or none. errTooLarge means that there will never be so many.
 func (l *lease) reserve(n int64) error {
-	if n > l.from.limit {
+	if l.held+n > l.from.limit {
 		return errTooLarge
 	}
 	if l.from.used.Add(n) > l.from.limit {
@@ -38,6 +38,13 @@ func (l *lease) reserve(n int64) error {
 	}
 	l.held += n
 	return nil
+}
+
+// decode takes what a decoder makes of size bytes, above what it makes of usual ones: that much the budget stands for, but
+// a batch of many small messages becomes a hundred times as much.
+func (l *lease) decode(size int, decoded int64) error {
+	const usual = 4
+	return l.reserve(max(0, decoded-usual*int64(size)))
 }
 
 func (l *lease) giveBack(n int64) {

@@ -182,13 +182,13 @@ func TestTheBudgetIsForWhatIsDecoded(t *testing.T) {
 	cfg := defaults(t)
 	cfg.InFlightBytes = 64 * mib
 	s := open(t, cfg, everything(), otlp.SignalTraces, otlp.SignalMetrics)
-	var empty []byte
-	for range 50_000 {
-		empty = append(empty, span(16, 8, many(20, []byte{11<<3 | 2, 0})...)...)
+	if _, err := export(t.Context(), s.dial(t), otlp.SignalTraces, tracesBytes(t, spans(100_000))); err != nil {
+		t.Errorf("usual spans: %v", err)
 	}
-	_, err := export(t.Context(), s.dial(t), otlp.SignalTraces, inBatch(bytes.Split(empty, []byte("never"))...))
-	if err != nil { // one span of many fields, which is fine
-		t.Error(err)
+	events := span(16, 8, many(60_000, []byte{11<<3 | 2, 0})...)
+	_, err := export(t.Context(), s.dial(t), otlp.SignalTraces, inBatch(events, events, events, events, events, events, events, events, events, events, events, events))
+	if status.Code(err) != codes.ResourceExhausted || pauseOf(err) != 0 {
+		t.Errorf("a hundred times as much: %v", err)
 	}
 	text := append([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[`), bytes.Repeat([]byte("{},"), 5_000_000)...)
 	text = append(text[:len(text)-1], "]}]}]}"...)
