@@ -21,8 +21,15 @@ type Span struct {
 	Flags             uint32
 	Raw               []byte // the Span message
 	// Fault says why the span cannot be kept although the batch around it is sound; empty when it can.
-	Fault  string
-	reason Reason
+	Fault   string
+	reason  Reason
+	scratch *scratch
+}
+
+// scratch is what events and links are read into to be checked.
+type scratch struct {
+	event Event
+	link  Link
 }
 
 // Event is a point in time within a span.
@@ -48,8 +55,9 @@ type Link struct {
 func Spans(batch []byte, fn func(*Span) error) error {
 	var w walk
 	var s Span
+	check := new(scratch)
 	w.item = func(raw []byte) error {
-		s = Span{Resource: &w.resource, Scope: &w.scope, Attrs: s.Attrs[:0], Events: s.Events[:0], Links: s.Links[:0], Raw: raw}
+		s = Span{Resource: &w.resource, Scope: &w.scope, Attrs: s.Attrs[:0], Events: s.Events[:0], Links: s.Links[:0], Raw: raw, scratch: check}
 		s.deep(w.resource.deep || w.scope.deep)
 		if err := s.read(raw); err != nil {
 			return err
@@ -189,14 +197,16 @@ func (s *Span) status(buf []byte) error {
 }
 
 func (s *Span) checkEvent(buf []byte) error {
-	var e Event
+	e := &s.scratch.event
+	*e = Event{Attrs: e.Attrs[:0]}
 	deep, err := e.read(buf)
 	s.deep(deep)
 	return err
 }
 
 func (s *Span) checkLink(buf []byte) error {
-	var l Link
+	l := &s.scratch.link
+	*l = Link{Attrs: l.Attrs[:0]}
 	fault, reason, err := l.read(buf)
 	if fault != "" {
 		s.fault(reason, "link: %s", fault)
@@ -293,7 +303,6 @@ func (l *Link) read(buf []byte) (fault string, reason Reason, err error) {
 		}
 	}
 }
-
 // FirstLink is where the span's first link points; zero when it has none.
 func (s *Span) FirstLink() (trace [16]byte, span [8]byte) {
 	if len(s.Links) == 0 {

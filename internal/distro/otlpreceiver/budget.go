@@ -17,7 +17,7 @@ var (
 type budget struct {
 	limit int64
 	used  atomic.Int64
-	pools [bits.UintSize]sync.Pool // of *[]byte, by the power of two that is their capacity
+	pools [4 * bits.UintSize]sync.Pool // of *[]byte, by the index of their size
 }
 
 // lease is one request's part of the budget, and its buffers.
@@ -29,7 +29,7 @@ type lease struct {
 
 // reserve takes n bytes more, or none. errTooLarge means that there will never be so many.
 func (l *lease) reserve(n int64) error {
-	if n > l.from.limit {
+	if l.held+n > l.from.limit {
 		return errTooLarge
 	}
 	if l.from.used.Add(n) > l.from.limit {
@@ -40,20 +40,35 @@ func (l *lease) reserve(n int64) error {
 	return nil
 }
 
+// decode takes what a decoder makes of size bytes, above what it makes of usual ones: that much the budget stands for, but
+// a batch of many small messages becomes a hundred times as much.
+func (l *lease) decode(size int, decoded int64) error {
+	const usual = 4
+	return l.reserve(max(0, decoded-usual*int64(size)))
+}
+
 func (l *lease) giveBack(n int64) {
 	l.from.used.Add(-n)
 	l.held -= n
 }
 
+// roundUp is the size of the buffer for n bytes, a quarter of a power of two larger at most, and its pool's index.
+func roundUp(n int) (index, size int) {
+	n = max(n, 512)
+	shift := bits.Len(uint(n-1)) - 3
+	quarters := (n-1)>>shift + 1 // 5 to 8
+	return 4*shift + quarters - 5, quarters << shift
+}
+
 // buffer has room for n bytes at least; its contents are whatever they are.
 func (l *lease) buffer(n int) ([]byte, error) {
-	class := bits.Len(uint(max(n, 512) - 1))
-	if err := l.reserve(1 << class); err != nil {
+	index, size := roundUp(n)
+	if err := l.reserve(int64(size)); err != nil {
 		return nil, err
 	}
-	buf, ok := l.from.pools[class].Get().(*[]byte)
+	buf, ok := l.from.pools[index].Get().(*[]byte)
 	if !ok {
-		fresh := make([]byte, 1<<class)
+		fresh := make([]byte, size)
 		buf = &fresh
 	}
 	l.bufs = append(l.bufs, buf)
@@ -69,8 +84,9 @@ func (l *lease) dropBeforeLast() {
 }
 
 func (l *lease) putBack(buf *[]byte) {
-	l.giveBack(int64(len(*buf)))
-	l.from.pools[bits.Len(uint(len(*buf)-1))].Put(buf)
+	index, size := roundUp(len(*buf))
+	l.giveBack(int64(size))
+	l.from.pools[index].Put(buf)
 }
 
 // end gives everything back; nobody may hold a view any more.

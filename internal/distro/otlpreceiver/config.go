@@ -26,7 +26,7 @@ type Config struct {
 	// Protocols that the receiver listens for; at least one.
 	Protocols Protocols `mapstructure:"protocols"`
 	// InFlightBytes bounds the messages that are being read or handled, decompressed, over all connections. Beyond it
-	// senders are asked to come again.
+	// senders are asked to come again. A signal that has a pipeline takes about four times as much while it is decoded.
 	InFlightBytes int64 `mapstructure:"in_flight_bytes"`
 
 	shared sharing
@@ -63,6 +63,7 @@ func DefaultConfig() *Config {
 	http.NetAddr.Endpoint = defaultHTTP
 	http.TLS = configoptional.None[tlsConfig]()
 	http.WriteTimeout = 0 // a log may take its time to acknowledge
+	http.IdleTimeout = 0  // a sender with a minute between its batches would meet the end of its connection
 	http.MaxRequestBodySize = largest
 	// Those whose memory is bounded while they run; snappy and lz4 as the Collector has them are not among them.
 	http.CompressionAlgorithms = []string{"", "gzip", "zstd", "zlib", "deflate"}

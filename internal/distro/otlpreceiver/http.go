@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"go.opentelemetry.io/collector/config/confighttp"
@@ -47,6 +48,20 @@ func beforeIntake(w http.ResponseWriter, req *http.Request, message string, code
 }
 
 var errNotOTLP = status.Error(codes.InvalidArgument, "neither the method nor the type of OTLP")
+
+// heardOut reads what is left of a request that was refused before its end, and forgets it: a sender that still writes
+// when the connection closes sees a reset, and never the answer.
+func heardOut(next http.Handler, limit int64) http.Handler {
+	const patience = 10 * time.Second
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body := req.Body // as it came; further in, it is wrapped
+		next.ServeHTTP(w, req)
+		if req.Header.Get("Expect") != "" || http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience)) != nil {
+			return
+		}
+		_, _ = io.CopyN(io.Discard, body, limit) // its end, mostly
+	})
+}
 
 type httpIntake struct {
 	*intake
@@ -107,7 +122,7 @@ func (h *httpIntake) read(req *http.Request, kind string, l *lease) ([]byte, err
 	case kind == protobufType:
 		return body, nil
 	}
-	if err := l.reserve(decodedJSON(body)); err != nil {
+	if err := l.decode(len(body), decodedJSON(body)); err != nil {
 		return nil, err
 	}
 	return fromJSON(h.signal, body)
@@ -116,7 +131,7 @@ func (h *httpIntake) read(req *http.Request, kind string, l *lease) ([]byte, err
 // decodedJSON is about what a decoder makes of a text: three bytes of JSON can become a span.
 func decodedJSON(text []byte) int64 {
 	const object = 128
-	return int64(len(text)) + object*int64(bytes.Count(text, []byte("{")))
+	return object * int64(bytes.Count(text, []byte("{")))
 }
 
 // contentType is one of the two that OTLP has, or empty.

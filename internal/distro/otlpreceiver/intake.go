@@ -56,7 +56,7 @@ func (t *intake) hand(ctx context.Context, l *lease, batch []byte) (rejected Rej
 	if err != nil {
 		return rejected, items, err
 	}
-	if err := l.reserve(decoded); err != nil {
+	if err := l.decode(len(kept), decoded); err != nil {
 		return rejected, items, err
 	}
 	return rejected, items, t.pipeline(ctx, kept)

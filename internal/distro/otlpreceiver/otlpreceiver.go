@@ -107,12 +107,13 @@ func (r *otlpReceiver) listenHTTP(ctx context.Context, host component.Host) erro
 	cfg := r.cfg.Protocols.HTTP.Get()
 	mux := http.NewServeMux()
 	for _, in := range r.intakes("http", host) {
-		mux.Handle(cfg.path(in.signal), r.waited(&httpIntake{intake: in, budget: r.budget, limit: int(httpLimit(cfg))}))
+		mux.Handle(cfg.path(in.signal), &httpIntake{intake: in, budget: r.budget, limit: int(httpLimit(cfg))})
 	}
 	server, err := cfg.ToServer(ctx, host.GetExtensions(), r.set.TelemetrySettings, mux, httpOptions()...)
 	if err != nil {
 		return err
 	}
+	server.Handler = r.waited(heardOut(server.Handler, httpLimit(cfg)))
 	listener, err := cfg.ToListener(ctx)
 	if err != nil {
 		return err
