@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/alertmanager/provider/mem"
 	"github.com/prometheus/alertmanager/silence"
 	"github.com/prometheus/alertmanager/timeinterval"
-	"github.com/prometheus/alertmanager/types"
 	"github.com/prometheus/common/model"
 
 	"weft/alerts/notify"
@@ -57,7 +56,7 @@ func newPipeline(ctx context.Context, a *Alerts) (*pipeline, error) {
 
 // counted lets stop wait for notifications in flight; the dispatcher only cancels them.
 func counted(inFlight *sync.WaitGroup, stage am.Stage) am.Stage {
-	return am.StageFunc(func(ctx context.Context, l *slog.Logger, alerts ...*types.Alert) (context.Context, []*types.Alert, error) {
+	return am.StageFunc(func(ctx context.Context, l *slog.Logger, alerts ...*alert.Alert) (context.Context, []*alert.Alert, error) {
 		inFlight.Add(1)
 		defer inFlight.Done()
 		return stage.Exec(ctx, l, alerts...)

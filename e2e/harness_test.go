@@ -25,7 +25,8 @@ type weftUp struct {
 	data    string
 	cmd     *exec.Cmd
 	exited  chan struct{}
-	gateway string // base URLs
+	out     *synced // what weft up has printed
+	gateway string  // base URLs
 	api     string
 	pager   *pager
 	ops     map[string]string // of the proxies, by part name
@@ -61,9 +62,9 @@ func start(t testing.TB, config string, flags ...string) *weftUp {
 
 func (u *weftUp) run(args []string) {
 	u.t.Helper()
-	out := &synced{}
+	u.out = &synced{}
 	u.cmd = exec.Command(binary(u.t, "weft"), args...)
-	u.cmd.Stdout, u.cmd.Stderr = out, out
+	u.cmd.Stdout, u.cmd.Stderr = u.out, u.out
 	if err := u.cmd.Start(); err != nil {
 		u.t.Fatal(err)
 	}
@@ -72,11 +73,11 @@ func (u *weftUp) run(args []string) {
 	within(u.t, 2*time.Minute, "weft up is ready", func() error {
 		select {
 		case <-u.exited:
-			u.t.Fatalf("weft up ended: %s", out)
+			u.t.Fatalf("weft up ended: %s", u.out)
 		default:
 		}
-		if !strings.Contains(out.String(), "Weft is up") {
-			return fmt.Errorf("it has said: %s", out)
+		if !strings.Contains(u.out.String(), "Weft is up") {
+			return fmt.Errorf("it has said: %s", u.out)
 		}
 		return nil
 	})

@@ -17,7 +17,6 @@ import (
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	role, args := append(os.Args, "", "")[1], os.Args[min(2, len(os.Args)):]
 	run := map[string]func(context.Context, string) error{"sidecar": sidecar.Run, "control": control.Run}[role]
 	if len(args) > 0 && args[0] == "check" {
@@ -31,7 +30,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: mesh sidecar|control [check] --config FILE")
 		os.Exit(2)
 	}
-	if err := run(ctx, *path); err != nil {
+	err := run(ctx, *path)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "mesh:", err)
 		os.Exit(1)
 	}

@@ -27,7 +27,7 @@ func newCart(_ context.Context, s settings, d *deps) (http.Handler, error) {
 	if s.redis != "" {
 		c.carts = redisCarts{redis.NewClient(&redis.Options{
 			Addr: s.redis, DialTimeout: sqlTimeout, ReadTimeout: sqlTimeout, WriteTimeout: sqlTimeout, MaxRetries: -1, DisableIdentity: true,
-		})}
+		}), databaseOf("redis", "redis", s.redis)}
 	}
 	d.closers = append(d.closers, c.carts)
 	mux := http.NewServeMux()
@@ -57,17 +57,26 @@ func (c cart) put(w http.ResponseWriter, r *http.Request) {
 
 const cartLife = 24 * time.Hour
 
-type redisCarts struct{ *redis.Client }
+type redisCarts struct {
+	*redis.Client
+	backing
+}
 
-func (c redisCarts) get(ctx context.Context, visitor string) (map[string]string, error) {
-	return c.HGetAll(ctx, "cart:"+visitor).Result()
+func (c redisCarts) get(ctx context.Context, visitor string) (contents map[string]string, err error) {
+	err = c.span(ctx, "HGETALL cart", func(ctx context.Context) (err error) {
+		contents, err = c.HGetAll(ctx, "cart:"+visitor).Result()
+		return err
+	})
+	return contents, err
 }
 
 func (c redisCarts) add(ctx context.Context, visitor, item string, amount int64) error {
-	if err := c.HIncrBy(ctx, "cart:"+visitor, item, amount).Err(); err != nil {
-		return err
-	}
-	return c.Expire(ctx, "cart:"+visitor, cartLife).Err()
+	return c.span(ctx, "HINCRBY cart", func(ctx context.Context) error {
+		if err := c.HIncrBy(ctx, "cart:"+visitor, item, amount).Err(); err != nil {
+			return err
+		}
+		return c.Expire(ctx, "cart:"+visitor, cartLife).Err()
+	})
 }
 
 // memoryCarts stands in for the cache where redis-server is not installed.

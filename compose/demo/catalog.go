@@ -53,20 +53,23 @@ func (c catalog) items(ctx context.Context) ([]item, error) {
 	if err := c.db.prepared(ctx); err != nil {
 		return nil, err
 	}
-	rows, err := c.db.QueryContext(ctx, "SELECT id, name, cents FROM items ORDER BY id")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	var items []item
-	for rows.Next() {
-		var i item
-		if err := rows.Scan(&i.ID, &i.Name, &i.Cents); err != nil {
-			return nil, err
+	err := c.db.span(ctx, "SELECT items", func(ctx context.Context) error {
+		rows, err := c.db.QueryContext(ctx, "SELECT id, name, cents FROM items ORDER BY id")
+		if err != nil {
+			return err
 		}
-		items = append(items, i)
-	}
-	return items, rows.Err()
+		defer rows.Close()
+		for rows.Next() {
+			var i item
+			if err := rows.Scan(&i.ID, &i.Name, &i.Cents); err != nil {
+				return err
+			}
+			items = append(items, i)
+		}
+		return rows.Err()
+	})
+	return items, err
 }
 
 func (c catalog) one(w http.ResponseWriter, r *http.Request) {
@@ -81,10 +84,9 @@ func (c catalog) one(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, "the database did not answer", err)
 		return
 	}
-	found := item{ID: id}
-	err = c.db.QueryRowContext(ctx, "SELECT name, cents FROM items WHERE id = ?", id).Scan(&found.Name, &found.Cents)
+	found, known, err := c.item(ctx, id)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	case err == nil && !known:
 		c.log.WarnContext(r.Context(), "no such item", "item", id, requestID(r.Context()))
 		reply(w, http.StatusNotFound, map[string]string{"error": "no such item"})
 	case err != nil:
@@ -93,4 +95,17 @@ func (c catalog) one(w http.ResponseWriter, r *http.Request) {
 		c.log.InfoContext(r.Context(), "served item", "item", id, requestID(r.Context()))
 		reply(w, http.StatusOK, found)
 	}
+}
+
+func (c catalog) item(ctx context.Context, id int) (found item, known bool, err error) {
+	found.ID = id
+	err = c.db.span(ctx, "SELECT items", func(ctx context.Context) error {
+		err := c.db.QueryRowContext(ctx, "SELECT name, cents FROM items WHERE id = ?", id).Scan(&found.Name, &found.Cents)
+		known = err == nil
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return found, known, err
 }

@@ -20,6 +20,7 @@ const sqlTimeout = time.Second
 // database is MySQL behind a TCP route, or SQLite in a file.
 type database struct {
 	*sql.DB
+	backing
 	mu     sync.Mutex
 	ready  bool
 	schema []string
@@ -29,6 +30,7 @@ type database struct {
 func openDatabase(s settings, schema ...string) (*database, error) {
 	var db *sql.DB
 	var err error
+	described := databaseOf("sqlite", "", "")
 	switch {
 	case s.mysql != "":
 		config := mysql.NewConfig()
@@ -38,6 +40,7 @@ func openDatabase(s settings, schema ...string) (*database, error) {
 		config.Timeout, config.ReadTimeout, config.WriteTimeout = sqlTimeout, sqlTimeout, sqlTimeout
 		config.Logger = &mysql.NopLogger{} // every error is returned too, and logged by the service with its request ID
 		db, err = sql.Open("mysql", config.FormatDSN())
+		described = databaseOf("mariadb", "mysql", s.mysql)
 	case s.sqlite != "":
 		db, err = sql.Open("sqlite", s.sqlite+"?_pragma=busy_timeout(1000)&_pragma=journal_mode(WAL)")
 	default:
@@ -48,7 +51,7 @@ func openDatabase(s settings, schema ...string) (*database, error) {
 	}
 	db.SetMaxOpenConns(8)
 	db.SetMaxIdleConns(8)
-	return &database{DB: db, schema: schema}, nil
+	return &database{DB: db, backing: described, schema: schema}, nil
 }
 
 // prepared makes the tables at the first request that finds the database up.

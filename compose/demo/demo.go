@@ -77,6 +77,6 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&s.natsAddress, "addr", "", "nats: HOST:PORT to listen on")
 	flags.StringVar(&s.natsData, "data", "", "nats: folder of the streams")
 	flags.StringVar(&s.gatewayBase, "gateway", "", "traffic: base URL of the gateway")
-	flags.Float64Var(&s.rate, "rate", 4, "traffic: requests per second")
+	flags.Float64Var(&s.rate, "rate", 12, "traffic: requests per second")
 	return s, flags.Parse(args[1:])
 }

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -15,6 +16,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // town runs every service of the shop behind one proxy, as their sidecars would, on real sockets, a real SQLite file
@@ -139,5 +146,41 @@ func TestFileLog(t *testing.T) {
 		if got[key] != want {
 			t.Errorf("%s is %q, want %q", key, got[key], want)
 		}
+	}
+}
+
+// TestBackingSpans: a call of a backing service is a span that names it, and says when it failed.
+func TestBackingSpans(t *testing.T) {
+	recorder := tracetest.NewSpanRecorder()
+	before := otel.GetTracerProvider()
+	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)))
+	t.Cleanup(func() { otel.SetTracerProvider(before) })
+	down := errors.New("connection refused")
+	for _, err := range []error{nil, down} {
+		got := databaseOf("mariadb", "mysql", "127.0.0.1:3306").span(t.Context(), "SELECT items", func(context.Context) error { return err })
+		if !errors.Is(got, err) {
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+	spans := recorder.Ended()
+	if len(spans) != 2 || spans[0].SpanKind() != trace.SpanKindClient || spans[0].Status().Code != codes.Unset || spans[1].Status().Code != codes.Error {
+		t.Fatalf("spans %+v", spans)
+	}
+	attributes := attribute.NewSet(spans[0].Attributes()...)
+	for key, want := range map[attribute.Key]string{"db.system.name": "mariadb", "peer.service": "mysql", "server.address": "127.0.0.1", "server.port": "3306"} {
+		if got, _ := attributes.Value(key); got.String() != want {
+			t.Errorf("%s is %q, want %q", key, got.String(), want)
+		}
+	}
+}
+
+// TestServerSpansNameTheirRoute: otelhttp sees the pattern that the service's own mux matched.
+func TestServerSpansNameTheirRoute(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /items/{id}", func(http.ResponseWriter, *http.Request) {})
+	request := httptest.NewRequest("GET", "/items/1", nil)
+	withRequestID(mux).ServeHTTP(httptest.NewRecorder(), request)
+	if request.Pattern != "GET /items/{id}" {
+		t.Errorf("pattern %q", request.Pattern)
 	}
 }

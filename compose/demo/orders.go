@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
 )
 
 type orders struct {
@@ -28,7 +29,7 @@ func newOrders(_ context.Context, s settings, d *deps) (http.Handler, error) {
 	if s.nats == "" {
 		return nil, errors.New("--nats is needed")
 	}
-	q := &queue{address: s.nats}
+	q := &queue{address: s.nats, backing: queueOf("nats", "nats", s.nats)}
 	d.closers = append(d.closers, db, q)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", orders{d, db, q}.place)
@@ -71,12 +72,15 @@ func (o orders) write(ctx context.Context, id int64, wanted order, cents int) er
 	if err := o.db.prepared(ctx); err != nil {
 		return err
 	}
-	_, err := o.db.ExecContext(ctx, "INSERT INTO orders (id, item, amount, cents) VALUES (?, ?, ?, ?)", id, wanted.Item, wanted.Amount, cents)
-	return err
+	return o.db.span(ctx, "INSERT orders", func(ctx context.Context) error {
+		_, err := o.db.ExecContext(ctx, "INSERT INTO orders (id, item, amount, cents) VALUES (?, ?, ?, ?)", id, wanted.Item, wanted.Amount, cents)
+		return err
+	})
 }
 
 // queue is a JetStream stream that is connected to at the first order.
 type queue struct {
+	backing
 	address string
 	mu      sync.Mutex
 	conn    *nats.Conn
@@ -85,12 +89,14 @@ type queue struct {
 
 // publish returns when the stream has stored the message.
 func (q *queue) publish(ctx context.Context, subject string, body []byte) error {
-	stream, err := q.connect(ctx)
-	if err != nil {
+	return q.span(ctx, "send "+subject, func(ctx context.Context) error {
+		stream, err := q.connect(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = stream.Publish(ctx, subject, body)
 		return err
-	}
-	_, err = stream.Publish(ctx, subject, body)
-	return err
+	}, attribute.String("messaging.destination.name", subject))
 }
 
 func (q *queue) connect(ctx context.Context) (jetstream.JetStream, error) {

@@ -87,7 +87,9 @@ const requestIDHeader = "X-Request-Id"
 
 func withRequestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, r.Header.Get(requestIDHeader))))
+		with := r.WithContext(context.WithValue(r.Context(), requestIDKey{}, r.Header.Get(requestIDHeader)))
+		next.ServeHTTP(w, with)
+		r.Pattern = with.Pattern // otelhttp names its span by it
 	})
 }
 

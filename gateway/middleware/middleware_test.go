@@ -66,13 +66,6 @@ func handle(f func(c echo.Context, r *Request) error) echo.MiddlewareFunc {
 	}
 }
 
-func answer(status int) echo.MiddlewareFunc {
-	return handle(func(_ echo.Context, r *Request) error {
-		r.Response.WriteHeader(status)
-		return nil
-	})
-}
-
 func request(method, path string, header ...string) *http.Request {
 	raw := httptest.NewRequest(method, path, nil) // from 192.0.2.1
 	for i := 0; i < len(header); i += 2 {

@@ -88,7 +88,7 @@ func TestNamesAreBounded(t *testing.T) {
 func TestAbortPasses(t *testing.T) {
 	s := &sink{}
 	defer func() {
-		if caught := recover(); caught != http.ErrAbortHandler { //nolint:errorlint // the value itself
+		if caught := recover(); caught != http.ErrAbortHandler { // the value itself
 			t.Fatalf("recovered %v", caught)
 		}
 		if len(s.spans) != 1 || !s.spans[0].Error {

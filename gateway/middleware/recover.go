@@ -21,7 +21,7 @@ func Recover() echo.MiddlewareFunc {
 				switch {
 				case caught == nil:
 					return
-				case caught == http.ErrAbortHandler: //nolint:errorlint // panics carry the value itself
+				case caught == http.ErrAbortHandler: // panics carry the value itself
 					panic(caught)
 				}
 				err = fmt.Errorf("panic: %v\n%s", caught, debug.Stack())

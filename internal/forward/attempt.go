@@ -61,7 +61,7 @@ func (a *attempt) send(body *payload) {
 	a.limit = a.timeout()
 	a.clock = time.AfterFunc(a.limit, func() { a.cancel(errResponseTimeout) })
 	out := a.outgoing()
-	res, err := a.carrier.forwarder.pool.get(a.Pick.Endpoint).transport(out).RoundTrip(out)
+	res, err := a.carrier.forwarder.pool.get(a.Pick.Endpoint).transport(out).RoundTrip(out) //nolint:bodyclose // deliver or discard does
 	a.answered.Store(true)
 	a.clock.Stop()
 	if err != nil {

@@ -50,6 +50,15 @@ const (
 	WeftTraceRepaired  = "weft.trace.repaired"  // true on a sidecar's attempt when its service dropped traceparent and the sidecar went on with the trace
 )
 
+// Attributes of a verdict's log record, beside weft.service, weft.endpoint and weft.verdict.version.
+const (
+	WeftVerdictState    = "weft.verdict.state"    // healthy, degraded, ejected, probing
+	WeftVerdictSince    = "weft.verdict.since"    // when the endpoint came into this state, RFC 3339
+	WeftVerdictEnforced = "weft.verdict.enforced" // false when the service's trust only observes
+	// WeftEvidencePrefix is that of what the verdict rests on: weft.evidence.failures, …; durations are in seconds.
+	WeftEvidencePrefix = "weft.evidence."
+)
+
 // Headers.
 const (
 	HeaderRequestID   = "X-Request-Id"

@@ -82,7 +82,7 @@ func listFiles(fs FS, dir string) ([]file, error) {
 // create makes the next file; its name is on the disk before anything is acknowledged from it.
 func (l *Log) create(number uint64) (file, File, error) {
 	var salt [4]byte
-	rand.Read(salt[:]) //nolint:errcheck // crypto/rand never fails: it ends the process
+	rand.Read(salt[:]) // crypto/rand never fails: it ends the process
 	f := file{number: number, salt: binary.LittleEndian.Uint32(salt[:])}
 	path := l.path(f)
 	handle, err := l.cfg.FS.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft/internal/forward"
+	"weft/internal/sample"
 )
 
 const (
@@ -100,7 +101,8 @@ func told(x *flight) (forward.Call, bool) {
 	return forward.Call{TraceID: c.TraceID, SpanID: c.SpanID, RequestID: c.RequestID, Deadline: c.Deadline}, true
 }
 
-// blame hears of a failed call of the application's (forward.Deps.Failed).
+// blame hears of a failed call of the application's (forward.Deps.Failed). A call that the application cancelled, perhaps
+// since another one had failed, is the cause only where nothing else is.
 func (f *flights) blame(call *forward.Call) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -109,7 +111,9 @@ func (f *flights) blame(call *forward.Call) {
 		return
 	}
 	for x := f.byTrace[call.TraceID]; x != nil; x = x.nextTrace {
-		x.cause = call.Cause
+		if x.cause == "" || call.Outcome != sample.Aborted {
+			x.cause = call.Cause
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"weft/internal/endpoints"
 	"weft/internal/forward"
 	"weft/internal/identity"
+	"weft/internal/sample"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -142,6 +143,10 @@ func TestFlights(t *testing.T) {
 	f.blame(&forward.Call{TraceID: [16]byte{1}, RequestID: "r2", Cause: "payment/payment-2"})
 	if f.cause(two) != "payment/payment-2" || f.cause(other) != "" || f.cause(one) != "" {
 		t.Fatal("a failure belongs to the requests of its trace that are in flight")
+	}
+	f.blame(&forward.Call{TraceID: [16]byte{1}, RequestID: "r2", Cause: "cart/cart-1", Outcome: sample.Aborted})
+	if f.cause(two) != "payment/payment-2" {
+		t.Fatal("what was cancelled after a failure is not its cause")
 	}
 	if !f.waiting(call(1, "")) || f.waiting(call(9, "")) {
 		t.Fatal("waiting: trace 1 is, trace 9 is unknown")

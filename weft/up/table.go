@@ -35,10 +35,10 @@ func printTable(out io.Writer, layout *plan.Plan, took time.Duration) {
 			}
 		}
 	}
-	table.Flush()
-	for _, line := range layout.StandIns() {
-		fmt.Fprintln(out, line)
+	for _, missing := range layout.StandIns() {
+		fmt.Fprintf(table, "%s\tno server\t%s\n", missing.What, missing.Note)
 	}
+	table.Flush()
 	if layout.Options.Demo.Enabled {
 		fmt.Fprint(out, walk(layout))
 	}

@@ -2,7 +2,6 @@ package up
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -264,26 +263,4 @@ func (f *fleet) stopOrder() [][]*member {
 		}
 	}
 	return slices.DeleteFunc(groups, func(g []*member) bool { return len(g) == 0 })
-}
-
-// firstAnswer waits until the whole chain carries a request, so that what the table promises is true.
-func firstAnswer(ctx context.Context, layout *plan.Plan) error {
-	if !layout.Options.Demo.Enabled {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	pause := time.NewTicker(100 * time.Millisecond)
-	defer pause.Stop()
-	for {
-		err := getOK(ctx, "http://"+layout.Address("gateway.http")+"/api/home")
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("the demo shop does not answer through the gateway; the logs are in %s", filepath.Join(layout.Data, "logs")), err)
-		case <-pause.C:
-		}
-	}
 }

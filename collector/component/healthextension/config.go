@@ -5,6 +5,7 @@
 //	judge.go            the engine's clock: ticks, listeners, what a restart must know
 //	lane.go             the gRPC services Samples (agents, proxies) and Health (control)
 //	ledger.go           lease term and verdicts on disk
+//	diary.go            every change of a verdict as a record in the log store
 package healthextension
 
 import (

@@ -20,6 +20,7 @@ type judge struct {
 	log    *zap.Logger
 	ledger *ledger
 	dirty  chan struct{} // has an element when the ledger is behind
+	diary  *diary
 
 	mu        sync.Mutex
 	engine    *health.Engine
@@ -35,7 +36,7 @@ func newJudge(cfg *Config, log *zap.Logger) (*judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &judge{log: log, ledger: l, dirty: make(chan struct{}, 1), engine: health.New(cfg.engine()), waiting: map[chan struct{}]bool{}}
+	j := &judge{log: log, ledger: l, dirty: make(chan struct{}, 1), diary: newDiary(cfg.Instance), engine: health.New(cfg.engine()), waiting: map[chan struct{}]bool{}}
 	j.engine.Restore(time.Now(), left)
 	if len(left) > 0 {
 		log.Info("verdicts of the earlier process taken over", zap.Int("verdicts", len(left)))
@@ -72,6 +73,7 @@ func (j *judge) tick(now time.Time) {
 	j.mu.Unlock()
 	for _, v := range changed {
 		j.record(v)
+		j.diary.add(v, now)
 		for _, l := range listeners {
 			l.hear(v)
 		}
@@ -88,7 +90,7 @@ func ring(bell chan struct{}) {
 	}
 }
 
-// record writes the change to the log, with its evidence.
+// record writes the change to the process's own log, with its evidence.
 func (j *judge) record(v sample.Verdict) {
 	e := v.Evidence
 	j.log.Info("verdict", zap.Stringer("endpoint", v.Endpoint), zap.Stringer("state", v.State), zap.Int("weight", v.Weight),

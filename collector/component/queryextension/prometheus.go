@@ -89,7 +89,7 @@ func (nothing) TargetsActive() map[string][]*scrape.Target  { return nil }
 func (nothing) TargetsDropped() map[string][]*scrape.Target { return nil }
 func (nothing) TargetsDroppedCounts() map[string]int        { return nil }
 func (nothing) ScrapePoolConfig(string) (*config.ScrapeConfig, error) {
-	return nil, errors.New("Weft scrapes nothing")
+	return nil, errors.New("nothing is scraped here")
 }
 func (nothing) Alertmanagers() []*url.URL            { return nil }
 func (nothing) DroppedAlertmanagers() []*url.URL     { return nil }

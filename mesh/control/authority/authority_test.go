@@ -53,7 +53,7 @@ func TestRootRefused(t *testing.T) {
 		"key is readable":  {func(dir string) error { return os.Chmod(filepath.Join(dir, "root.key"), 0o640) }, "want 0600"},
 		"key is gone":      {func(dir string) error { return os.Remove(filepath.Join(dir, "root.key")) }, "no such file"},
 		"crash before end": {func(dir string) error { return os.Remove(filepath.Join(dir, "root.pem")) }, ""},
-		"key of another":   {func(dir string) error { return swapKey(dir) }, "not for the key"},
+		"key of another":   {swapKey, "not for the key"},
 		"empty root":       {func(dir string) error { return os.WriteFile(filepath.Join(dir, "root.pem"), nil, 0o644) }, "no certificate"},
 		"garbage key":      {func(dir string) error { return os.WriteFile(filepath.Join(dir, "root.key"), []byte("x"), 0o600) }, "no PEM block"},
 	}

@@ -34,7 +34,7 @@ func expireUntil(r *Registry, from, to time.Duration) {
 
 func TestLeases(t *testing.T) {
 	a := endpoint("pay-1", "a")
-	at := func(d time.Duration) time.Time { return start.Add(d) }
+	at := start.Add
 	tests := map[string]struct {
 		play func(t *testing.T, r *Registry)
 		want string

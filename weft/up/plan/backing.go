@@ -13,14 +13,18 @@ import (
 	"time"
 )
 
-// serverProgram finds a Debian server program; /usr/sbin is not on everybody's PATH.
-func serverProgram(name string) (string, bool) {
-	if path, err := exec.LookPath(name); err == nil {
-		return path, true
+// serverProgram finds a Debian server program where the options say; /usr/sbin is not on everybody's PATH.
+func (p *Plan) serverProgram(name string) (string, bool) {
+	folders := p.Options.Demo.ServerPath
+	if len(folders) == 0 {
+		folders = append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin")
 	}
-	path := filepath.Join("/usr/sbin", name)
-	_, err := os.Stat(path)
-	return path, err == nil
+	for _, folder := range folders {
+		if path, err := exec.LookPath(filepath.Join(folder, name)); err == nil && filepath.IsAbs(path) {
+			return path, true
+		}
+	}
+	return "", false
 }
 
 // hasServer says whether a backing service is a network service here. The queue always is: without Debian's
@@ -28,10 +32,10 @@ func serverProgram(name string) (string, bool) {
 func (p *Plan) hasServer(service string) bool {
 	switch service {
 	case "mysql":
-		_, found := serverProgram("mariadbd")
+		_, found := p.serverProgram("mariadbd")
 		return found
 	case "redis":
-		_, found := serverProgram("redis-server")
+		_, found := p.serverProgram("redis-server")
 		return found
 	default:
 		return true
@@ -81,7 +85,7 @@ func (p *Plan) backingPart(service string) (part *Part, host, port, dir string, 
 }
 
 func (p *Plan) addDatabase() error {
-	program, found := serverProgram("mariadbd")
+	program, found := p.serverProgram("mariadbd")
 	if !found {
 		return nil
 	}
@@ -102,7 +106,7 @@ func (p *Plan) addDatabase() error {
 	if os.Getuid() == 0 {
 		part.Args = append(part.Args, "--user=root")
 	}
-	part.Prepare = func() error { return installDatabase(dir) }
+	part.Prepare = func() error { return p.installDatabase(dir) }
 	part.Ready = mysqlReady(part.Addresses["tcp"])
 	part.Note = "MariaDB"
 	return p.add(part)
@@ -110,11 +114,11 @@ func (p *Plan) addDatabase() error {
 
 // installDatabase makes the system tables once. An interrupted installation is started afresh: the folder is renamed
 // into place only when it is whole.
-func installDatabase(dir string) error {
+func (p *Plan) installDatabase(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, "mysql")); err == nil {
 		return nil
 	}
-	install, found := serverProgram("mariadb-install-db")
+	install, found := p.serverProgram("mariadb-install-db")
 	if !found {
 		return errors.New("demo/mysql-1: mariadb-install-db is missing beside mariadbd; install mariadb-server again")
 	}
@@ -158,7 +162,7 @@ func (p *Plan) databaseAccount(folder string) (string, error) {
 }
 
 func (p *Plan) addCache() error {
-	program, found := serverProgram("redis-server")
+	program, found := p.serverProgram("redis-server")
 	if !found {
 		return nil
 	}
@@ -176,11 +180,11 @@ func (p *Plan) addQueue() error {
 	if err != nil {
 		return err
 	}
-	if program, found := serverProgram("nats-server"); found {
+	if program, found := p.serverProgram("nats-server"); found {
 		part.Program, part.Note = program, "NATS JetStream"
 		part.Args = []string{"-js", "-sd", dir, "-a", host, "-p", port}
 	} else {
-		part.Program, part.Note = "demo", "stand-in: nats-server's own code in a process of the demo"
+		part.Program, part.Note = "demo", "stand-in: nats-server's own code in a process of the demo, "+absent("nats-server", "nats-server")
 		part.Args = []string{"nats", "--addr", part.Addresses["tcp"], "--data", dir}
 	}
 	return p.add(part)
@@ -209,17 +213,25 @@ func (p *Plan) backingEnv() []string {
 	return []string{"DEMO_MYSQL_USER=shop", "DEMO_MYSQL_DATABASE=shop", "DEMO_MYSQL_PASSWORD=" + string(password)}
 }
 
-// StandIns are the lines of the table about servers that are not installed.
-func (p *Plan) StandIns() []string {
-	var lines []string
+// StandIn is a row of the table about a server that is not there.
+type StandIn struct{ What, Note string }
+
+// StandIns are the backing services that have no process of their own. The queue always has one: its Note says which.
+func (p *Plan) StandIns() []StandIn {
+	var rows []StandIn
+	if !p.Options.Demo.Enabled {
+		return nil
+	}
 	if !p.hasServer("mysql") {
-		lines = append(lines, "database: SQLite in a file (mariadb-server is not installed)")
+		rows = append(rows, StandIn{"database", "stand-in: SQLite in a file, " + absent("mariadbd", "mariadb-server")})
 	}
 	if !p.hasServer("redis") {
-		lines = append(lines, "cache: in the cart's memory (redis-server is not installed)")
+		rows = append(rows, StandIn{"cache", "stand-in: the cart's memory, " + absent("redis-server", "redis-server")})
 	}
-	if _, found := serverProgram("nats-server"); !found {
-		lines = append(lines, "queue: nats-server's own code in a process of the demo (nats-server is not installed)")
-	}
-	return lines
+	return rows
+}
+
+// absent says why there is a stand-in.
+func absent(program, debianPackage string) string {
+	return fmt.Sprintf("since %s was not found (Debian package %s)", program, debianPackage)
 }

@@ -125,7 +125,9 @@ func (p *Plan) addSidecar(e demoEndpoint, app string) (map[string]string, error)
 	if err != nil {
 		return nil, err
 	}
-	return routes, p.add(&Part{Name: name, Addresses: at, Program: "mesh", Args: []string{"sidecar", "--config", path}, Phase: Second})
+	return routes, p.add(&Part{
+		Name: name, Addresses: at, Program: "mesh", Args: []string{"sidecar", "--config", path}, Phase: Second, Calls: e.calls,
+	})
 }
 
 func (p *Plan) addTraffic() error {

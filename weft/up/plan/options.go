@@ -1,11 +1,13 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,11 +40,14 @@ type DemoOptions struct {
 	Enabled bool `yaml:"enabled"`
 	// Traffic is the rate of the built-in visitors in requests per second; 0 is none.
 	Traffic float64 `yaml:"traffic"`
+	// ServerPath lists the folders where mariadbd, redis-server and nats-server are looked for; empty is $PATH and
+	// /usr/sbin. What is not found there has a stand-in, so a folder without them makes the demo smaller.
+	ServerPath []string `yaml:"server_path"`
 }
 
 // DefaultOptions are those of a bare `weft up`.
 func DefaultOptions() Options {
-	return Options{Data: "data", Nodes: 1, Demo: DemoOptions{Enabled: true, Traffic: 4}, Addresses: map[string]string{}}
+	return Options{Data: "data", Nodes: 1, Demo: DemoOptions{Enabled: true, Traffic: 12}, Addresses: map[string]string{}}
 }
 
 // Validate implements config.Validator.
@@ -54,6 +59,11 @@ func (o *Options) Validate() error {
 		return config.Faultf("nodes", "%d is not between 1 and 16", o.Nodes)
 	case o.Demo.Traffic < 0:
 		return config.Faultf("demo.traffic", "%v is negative", o.Demo.Traffic)
+	}
+	for _, folder := range o.Demo.ServerPath {
+		if !filepath.IsAbs(folder) {
+			return config.Faultf("demo.server_path", "%q is not an absolute path", folder)
+		}
 	}
 	if o.Webhook != "" {
 		if u, err := url.Parse(o.Webhook); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
@@ -188,7 +198,8 @@ func (a *addresses) pick(host string) (string, error) {
 }
 
 func cause(err error) error {
-	if op, ok := err.(*net.OpError); ok {
+	var op *net.OpError
+	if errors.As(err, &op) {
 		return op.Err
 	}
 	return err

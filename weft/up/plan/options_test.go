@@ -23,6 +23,7 @@ func TestOptionsValidate(t *testing.T) {
 		"unknown part":      {func(o *Options) { o.Addresses["gatway"] = "127.0.0.1:0" }, "addresses.gatway: no such address"},
 		"unknown address":   {func(o *Options) { o.Addresses["gateway.grpc"] = "127.0.0.1:0" }, "no such address"},
 		"not HOST:PORT":     {func(o *Options) { o.Addresses["gateway"] = "8080" }, "not HOST:PORT"},
+		"server path":       {func(o *Options) { o.Demo.ServerPath = []string{"sbin"} }, "demo.server_path:"},
 		"not loopback":      {func(o *Options) { o.Addresses["gateway"] = "0.0.0.0:8080" }, "not a loopback address"},
 	}
 	for name, test := range tests {

@@ -30,6 +30,8 @@ type Part struct {
 	// Prepare runs before each start; nil for most.
 	Prepare func() error
 	Ready   func() error
+	// Calls are the services whose endpoints this proxy must know before the first visitor comes.
+	Calls []string
 	// Admin is the Unix socket for faults; demo services only.
 	Admin string
 }
@@ -264,18 +266,22 @@ func (p *Plan) gateway() error {
 	if err != nil {
 		return err
 	}
+	var calls []string
 	config := map[string]any{
 		"listen": at["http"], "ops": at["ops"], "instance": "gateway-1", "identity": p.identity(),
 		"control": control, "telemetry": telemetry, "routes": []any{},
 	}
 	if p.Options.Demo.Enabled {
 		config["routes"] = demoRoutes()
+		calls = []string{"storefront"}
 	}
 	path, err := p.write("gateway", config, p.Options.Gateway)
 	if err != nil {
 		return err
 	}
-	return p.add(&Part{Name: "gateway", Addresses: at, Program: "gateway", Args: []string{"--config", path}, Supervised: true, Phase: Second})
+	return p.add(&Part{
+		Name: "gateway", Addresses: at, Program: "gateway", Args: []string{"--config", path}, Supervised: true, Phase: Second, Calls: calls,
+	})
 }
 
 // missing says which file a failed lookup was for.
