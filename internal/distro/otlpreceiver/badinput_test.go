@@ -53,12 +53,20 @@ func span(trace, id int, more ...byte) []byte {
 	return append(append(out, field(5, []byte("GET /cart")...)...), more...)
 }
 
+// nested is lists inside one another.
 func nested(levels int) []byte {
 	value := field(1, 'x')
+	sizes := []int{len(value)}
 	for range levels {
-		value = field(5, field(1, value...)...)
+		list := 1 + protowire.SizeBytes(sizes[len(sizes)-1])
+		sizes = append(sizes, list, 1+protowire.SizeBytes(list))
 	}
-	return value
+	var out []byte
+	for i := len(sizes) - 2; i >= 0; i-- {
+		id := protowire.Number(1 + 4*(i%2)) // the value of a list, the list of a value
+		out = protowire.AppendVarint(protowire.AppendTag(out, id, protowire.BytesType), uint64(sizes[i]))
+	}
+	return append(out, value...)
 }
 
 func attr(key string, value []byte) []byte {

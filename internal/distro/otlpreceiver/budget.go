@@ -17,7 +17,7 @@ var (
 type budget struct {
 	limit int64
 	used  atomic.Int64
-	pools [bits.UintSize]sync.Pool // of *[]byte, by the power of two that is their capacity
+	pools [4 * bits.UintSize]sync.Pool // of *[]byte, by the index of their size
 }
 
 // lease is one request's part of the budget, and its buffers.
@@ -45,15 +45,23 @@ func (l *lease) giveBack(n int64) {
 	l.held -= n
 }
 
+// roundUp is the size of the buffer for n bytes, a quarter of a power of two larger at most, and its pool's index.
+func roundUp(n int) (index, size int) {
+	n = max(n, 512)
+	shift := bits.Len(uint(n-1)) - 3
+	quarters := (n-1)>>shift + 1 // 5 to 8
+	return 4*shift + quarters - 5, quarters << shift
+}
+
 // buffer has room for n bytes at least; its contents are whatever they are.
 func (l *lease) buffer(n int) ([]byte, error) {
-	class := bits.Len(uint(max(n, 512) - 1))
-	if err := l.reserve(1 << class); err != nil {
+	index, size := roundUp(n)
+	if err := l.reserve(int64(size)); err != nil {
 		return nil, err
 	}
-	buf, ok := l.from.pools[class].Get().(*[]byte)
+	buf, ok := l.from.pools[index].Get().(*[]byte)
 	if !ok {
-		fresh := make([]byte, 1<<class)
+		fresh := make([]byte, size)
 		buf = &fresh
 	}
 	l.bufs = append(l.bufs, buf)
@@ -69,8 +77,9 @@ func (l *lease) dropBeforeLast() {
 }
 
 func (l *lease) putBack(buf *[]byte) {
-	l.giveBack(int64(len(*buf)))
-	l.from.pools[bits.Len(uint(len(*buf)-1))].Put(buf)
+	index, size := roundUp(len(*buf))
+	l.giveBack(int64(size))
+	l.from.pools[index].Put(buf)
 }
 
 // end gives everything back; nobody may hold a view any more.

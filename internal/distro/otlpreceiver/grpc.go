@@ -77,14 +77,11 @@ func (g *grpcIntake) read(stream grpc.ServerStream, l *lease) ([]byte, error) {
 		}
 	}
 	from := senderOf(stream.Context())
-	unread := from.expected()
-	if err := l.reserve(unread); err != nil {
+	m := message{lease: l, expected: from.expected(g.budget.limit)}
+	if err := l.reserve(m.expected); err != nil {
 		return nil, err
 	}
-	m := message{lease: l}
-	err := stream.RecvMsg(&m)
-	l.giveBack(unread)
-	if err != nil {
+	if err := stream.RecvMsg(&m); err != nil {
 		return nil, err
 	}
 	from.sent(int64(len(m.raw)))
@@ -99,9 +96,10 @@ func (g *grpcIntake) read(stream grpc.ServerStream, l *lease) ([]byte, error) {
 
 // message is what the codec reads into: bytes as they came.
 type message struct {
-	lease *lease
-	raw   []byte
-	err   error // the budget has no room
+	lease    *lease
+	expected int64 // bytes, reserved for it until it is there
+	raw      []byte
+	err      error // the budget has no room
 }
 
 // codec passes bytes through.
@@ -115,6 +113,7 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	m := v.(*message)
+	m.lease.giveBack(m.expected)
 	size := data.Len()
 	buf, err := m.lease.buffer(size)
 	if err != nil {

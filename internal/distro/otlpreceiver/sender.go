@@ -16,7 +16,7 @@ type sender struct{ lately atomic.Int64 }
 // first is what a connection's first message is taken for: what gRPC lets in before anybody reads.
 const first = 64 << 10
 
-func (s *sender) expected() int64 { return max(first, s.lately.Load()) }
+func (s *sender) expected(limit int64) int64 { return min(max(first, s.lately.Load()), limit) }
 
 // sent rises at once and falls slowly. Two messages at once may lose one another's part of it: it is a guess.
 func (s *sender) sent(size int64) {
