@@ -1,6 +1,7 @@
 package otlp
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -17,8 +18,8 @@ type Reason string
 
 // The reasons to reject an item.
 const (
-	ReasonID    Reason = "id"    // an ID of the wrong length, or none
-	ReasonDepth Reason = "depth" // values inside one another, without end
+	ReasonID         Reason = "id"         // an ID of the wrong length, or none
+	ReasonAttributes Reason = "attributes" // too many inside one another, or side by side
 )
 
 // Add joins what another look at the same batch has rejected.
@@ -30,7 +31,7 @@ func (r *Rejected) Add(other Rejected) {
 }
 
 // Admit leaves out of a batch what cannot be kept: spans and log records with a Fault, spans without trace or span ID,
-// metrics whose values nest too deep. kept is the batch itself when nothing is wrong with it; items counts what is in it.
+// metrics whose attributes nest too deep. kept is the batch itself when nothing is wrong with it; items counts what is in it.
 // ErrMalformed means that the batch as a whole cannot be read.
 func Admit(signal Signal, batch []byte) (kept []byte, items int, rejected Rejected, err error) {
 	var a admission
@@ -40,8 +41,7 @@ func Admit(signal Signal, batch []byte) (kept []byte, items int, rejected Reject
 	case SignalLogs:
 		err = Logs(batch, a.log)
 	default:
-		items, err = signal.Items(batch)
-		return batch, items, rejected, err
+		return admitMetrics(batch)
 	}
 	if err != nil {
 		return nil, 0, rejected, err
@@ -109,6 +109,42 @@ func (a *admission) judge(fault string, reason Reason, name string, from *Resour
 	}
 	a.out.add(place)
 	a.rejected.Items++
+}
+
+// admitMetrics knows faults of a metric as a whole: its points share the memory and the stack that they take.
+func admitMetrics(batch []byte) (kept []byte, items int, rejected Rejected, err error) {
+	if items, err = SignalMetrics.Items(batch); err != nil {
+		return nil, 0, rejected, err
+	}
+	if _, err = SignalMetrics.Decoded(batch); err == nil {
+		return batch, items, rejected, nil
+	}
+	if !errors.Is(err, errDeep) {
+		return nil, 0, rejected, err
+	}
+	judge := func(out, metric []byte) ([]byte, bool) {
+		if _, err := weigh(shapeMetric, metric); err == nil {
+			return append(out, metric...), true
+		}
+		n, _ := justMetric.items(metric) // counted above
+		rejected.Add(Rejected{Items: int64(n), Why: fmt.Sprintf("%s: metric %q", tooDeep, short(metricName(metric))), Reason: ReasonAttributes})
+		return out, false
+	}
+	kept, _ = rewrite(nil, batch, fieldResources, func(out, resource []byte) ([]byte, bool) {
+		return rewrite(out, resource, fieldScopes, func(out, scope []byte) ([]byte, bool) {
+			return rewrite(out, scope, fieldItems, judge)
+		})
+	})
+	// What is left can be a resource or a scope, and then it is the batch that is bad.
+	if _, err = SignalMetrics.Decoded(kept); err != nil {
+		return nil, 0, Rejected{}, err
+	}
+	return kept, items - int(rejected.Items), rejected, nil
+}
+
+func metricName(metric []byte) (name string) {
+	_ = each(metric, 1, func(text []byte) error { name = view(text); return nil })
+	return name
 }
 
 // short keeps a sender's megabyte out of an answer.

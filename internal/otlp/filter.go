@@ -2,8 +2,8 @@ package otlp
 
 import "encoding/binary"
 
-// Without is a batch of spans or log records without the items at the given places, counted as a walk shows them. All
-// other bytes stay as they are; a resource or scope may be left with nothing in it.
+// Without is a batch of spans or log records without the items at the given places, counted as a walk shows them, and
+// without the resources and scopes that have lost their last. All other bytes stay as they are.
 func Without(batch []byte, places map[int]bool) []byte {
 	return without(batch, func(place int) bool { return places[place] })
 }
@@ -37,24 +37,28 @@ func has(buf []byte, id int32) bool {
 	}
 }
 
-// rewrite appends a message, each of whose fields id is rewritten by inner, or left out where inner says no.
-func rewrite(out, buf []byte, id int32, inner func(out, message []byte) ([]byte, bool)) ([]byte, bool) {
+// rewrite appends a message, each of whose fields id is rewritten by inner, or left out where inner says no. keep is false
+// when all of them were.
+func rewrite(out, buf []byte, id int32, inner func(out, message []byte) ([]byte, bool)) (_ []byte, keep bool) {
 	c, f := cursor{buf: buf}, field{}
 	var message []byte
+	kept, dropped := 0, 0
 	for {
 		start := c.pos
 		if ok, err := c.next(&f); !ok || err != nil {
-			return out, true // the walk has found the batch sound
+			return out, kept > 0 || dropped == 0 // the walk has found the batch sound
 		}
 		if f.id != id {
 			out = append(out, buf[start:c.pos]...)
 			continue
 		}
-		var keep bool
-		if message, keep = inner(message[:0], f.data); keep {
-			out = binary.AppendUvarint(out, uint64(id)<<3|uint64(bytesType))
-			out = binary.AppendUvarint(out, uint64(len(message)))
-			out = append(out, message...)
+		if message, keep = inner(message[:0], f.data); !keep {
+			dropped++
+			continue
 		}
+		kept++
+		out = binary.AppendUvarint(out, uint64(id)<<3|uint64(bytesType))
+		out = binary.AppendUvarint(out, uint64(len(message)))
+		out = append(out, message...)
 	}
 }

@@ -46,7 +46,7 @@ func (l *Log) fault(reason Reason, format string, args ...any) {
 
 func (l *Log) deep(deep bool) {
 	if deep {
-		l.fault(ReasonDepth, "a value nests deeper than %d", maxDepth)
+		l.fault(ReasonAttributes, tooDeep)
 	}
 }
 

@@ -10,37 +10,41 @@ const (
 	SignalMetrics Signal = "metrics"
 )
 
-// shape says which fields of a message hold messages, by field number, and what one costs when it is decoded.
+// shape says which fields of a message hold messages, by field number, and about what one takes when it is decoded.
 type shape struct {
 	fields [18]*shape
 	old    *shape // behind fieldDeprecated; counts when fieldScopes is absent
-	bytes  int
+	bytes  int64  // of memory
 	item   bool
+	value  bool // nests
 }
 
-// The trees that Items follows: down to the item and no further.
+// The shapes that Items follows: down to the item and no further.
 var (
-	itemShape    = &shape{item: true}
-	pointsShape  = &shape{fields: [18]*shape{1: itemShape}}
-	metricShape  = &shape{fields: [18]*shape{5: pointsShape, 7: pointsShape, 9: pointsShape, 10: pointsShape, 11: pointsShape}}
-	recordsShape = batchOf(itemShape)
-	metricsShape = batchOf(metricShape)
+	justRecords = batchOf(nil, nil, &shape{item: true})
+	justPoints  = batchOf(nil, nil, metricOf(pointsOf(&shape{item: true})))
 )
 
-// batchOf is a batch: resources with scopes with items.
-func batchOf(item *shape) *shape {
-	scope := &shape{fields: [18]*shape{fieldItems: item}}
-	resource := &shape{fields: [18]*shape{fieldScopes: scope}, old: scope}
-	return &shape{fields: [18]*shape{fieldResources: resource}}
+// batchOf is a batch: resources with scopes with items or metrics.
+func batchOf(resource, scope, inner *shape) *shape {
+	scopes := &shape{fields: [18]*shape{fieldScope: scope, fieldItems: inner}, bytes: 256}
+	resources := &shape{fields: [18]*shape{fieldResource: resource, fieldScopes: scopes}, old: scopes, bytes: 256}
+	return &shape{fields: [18]*shape{fieldResources: resources}}
 }
+
+// metricOf is a metric with the points of its one type.
+func metricOf(points *shape) *shape {
+	return &shape{fields: [18]*shape{5: points, 7: points, 9: points, 10: points, 11: points}, bytes: 192}
+}
+
+func pointsOf(point *shape) *shape { return &shape{fields: [18]*shape{1: point}, bytes: 64} }
 
 // Items counts the spans, log records or data points of a batch, without a look into them.
 func (s Signal) Items(batch []byte) (int, error) {
-	shape := recordsShape
 	if s == SignalMetrics {
-		shape = metricsShape
+		return justPoints.items(batch)
 	}
-	return shape.items(batch)
+	return justRecords.items(batch)
 }
 
 func (s *shape) items(buf []byte) (n int, err error) {

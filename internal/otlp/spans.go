@@ -121,12 +121,12 @@ func (s *Span) field(f *field) (err error) {
 	case 10:
 		s.DroppedAttributes = uint32(f.num)
 	case 11:
-		s.Events = append(s.Events, f.data)
+		s.Events = s.appendTo(s.Events, f.data)
 		err = s.checkEvent(f.data)
 	case 12:
 		s.DroppedEvents = uint32(f.num)
 	case 13:
-		s.Links = append(s.Links, f.data)
+		s.Links = s.appendTo(s.Links, f.data)
 		err = s.checkLink(f.data)
 	case 14:
 		s.DroppedLinks = uint32(f.num)
@@ -154,8 +154,17 @@ func (s *Span) wrongID(name string, data []byte, right bool) {
 
 func (s *Span) deep(deep bool) {
 	if deep {
-		s.fault(ReasonDepth, "attributes nest deeper than %d", maxDepth)
+		s.fault(ReasonAttributes, tooDeep)
 	}
+}
+
+// appendTo adds an event or a link.
+func (s *Span) appendTo(list [][]byte, raw []byte) [][]byte {
+	if len(list) == maxCount {
+		s.fault(ReasonAttributes, "more than %d events or links", maxCount)
+		return list
+	}
+	return append(list, raw)
 }
 
 func (s *Span) status(buf []byte) error {
@@ -234,11 +243,11 @@ func (e *Event) read(buf []byte) (deep bool, err error) {
 		case 2:
 			e.Name = view(f.data)
 		case 3:
-			var tooDeep bool
-			if e.Attrs, tooDeep, err = appendAttr(e.Attrs, f.data); err != nil {
+			var more bool
+			if e.Attrs, more, err = appendAttr(e.Attrs, f.data); err != nil {
 				return deep, err
 			}
-			deep = deep || tooDeep
+			deep = deep || more
 		case 4:
 			e.DroppedAttributes = uint32(f.num)
 		}
@@ -275,7 +284,7 @@ func (l *Link) read(buf []byte) (fault string, reason Reason, err error) {
 				return fault, reason, err
 			}
 			if deep {
-				reason, fault = ReasonDepth, fmt.Sprintf("attributes nest deeper than %d", maxDepth)
+				reason, fault = ReasonAttributes, tooDeep
 			}
 		case 5:
 			l.DroppedAttributes = uint32(f.num)

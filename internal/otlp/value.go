@@ -36,8 +36,15 @@ type Attr struct {
 	Value Value
 }
 
-// maxDepth bounds arrays and maps inside one another: deeper ones are no telemetry, but an attack on a stack.
-const maxDepth = 32
+// maxDepth bounds arrays and maps inside one another: deeper ones are no telemetry, but an attack on a stack. maxCount bounds
+// what an item, an array or a map has side by side: two bytes of a batch can be an attribute, which takes thirty times that
+// to show.
+const (
+	maxDepth = 32
+	maxCount = 1 << 16
+
+	tooDeep = "attributes beyond 32 inside one another, or 65536 side by side"
+)
 
 // Text is the value if it is text, else nothing.
 func (v *Value) Text() string {
@@ -171,7 +178,7 @@ func Owned(attrs []Attr) map[string]any {
 	return out
 }
 
-// read reads an AnyValue. deep says that it nests beyond maxDepth: then it is empty.
+// read reads an AnyValue. deep says that it is beyond maxDepth or maxCount: then it is empty.
 func (v *Value) read(buf []byte, depth int) (deep bool, err error) {
 	c, f := cursor{buf: buf}, field{}
 	for {
@@ -193,11 +200,11 @@ func (v *Value) read(buf []byte, depth int) (deep bool, err error) {
 		case 4:
 			v.Type, v.num = Double, f.num
 		case 5, 6:
-			tooDeep, err := checkNested(f.data, f.id == 6, depth+1)
+			more, err := checkNested(f.data, f.id == 6, depth+1)
 			if err != nil {
 				return deep, err
 			}
-			deep = deep || tooDeep
+			deep = deep || more
 			v.Type, v.data = Type(f.id), f.data
 		case 7:
 			v.Type, v.data = Bytes, f.data
@@ -213,10 +220,10 @@ func checkNested(buf []byte, pairs bool, depth int) (deep bool, err error) {
 		return true, nil
 	}
 	c, f := cursor{buf: buf}, field{}
-	for {
+	for n := 0; ; {
 		ok, err := c.next(&f)
 		if !ok || err != nil {
-			return deep, err
+			return deep || n > maxCount, err
 		}
 		if f.id != 1 {
 			continue
@@ -224,18 +231,19 @@ func checkNested(buf []byte, pairs bool, depth int) (deep bool, err error) {
 		if err := f.is(bytesType); err != nil {
 			return deep, err
 		}
-		var tooDeep bool
+		n++
+		var more bool
 		if pairs {
 			var a Attr
-			tooDeep, err = a.read(f.data, depth)
+			more, err = a.read(f.data, depth)
 		} else {
 			var v Value
-			tooDeep, err = v.read(f.data, depth)
+			more, err = v.read(f.data, depth)
 		}
 		if err != nil {
 			return deep, err
 		}
-		deep = deep || tooDeep
+		deep = deep || more
 	}
 }
 
@@ -257,11 +265,11 @@ func (a *Attr) read(buf []byte, depth int) (deep bool, err error) {
 			if err := f.is(bytesType); err != nil {
 				return deep, err
 			}
-			tooDeep, err := a.Value.read(f.data, depth)
+			more, err := a.Value.read(f.data, depth)
 			if err != nil {
 				return deep, err
 			}
-			deep = deep || tooDeep
+			deep = deep || more
 		case 3:
 			if err := f.is(varint); err != nil {
 				return deep, err
@@ -284,15 +292,20 @@ func appendAttrs(attrs []Attr, buf []byte, id int32) (_ []Attr, deep bool, err e
 		if err := f.is(bytesType); err != nil {
 			return attrs, deep, err
 		}
-		var tooDeep bool
-		if attrs, tooDeep, err = appendAttr(attrs, f.data); err != nil {
+		var more bool
+		if attrs, more, err = appendAttr(attrs, f.data); err != nil {
 			return attrs, deep, err
 		}
-		deep = deep || tooDeep
+		deep = deep || more
 	}
 }
 
 func appendAttr(attrs []Attr, buf []byte) (_ []Attr, deep bool, err error) {
+	if len(attrs) == maxCount {
+		var spare Attr
+		_, err = spare.read(buf, 0)
+		return attrs, true, err
+	}
 	attrs = append(attrs, Attr{})
 	deep, err = attrs[len(attrs)-1].read(buf, 0)
 	return attrs, deep, err

@@ -17,7 +17,7 @@ var (
 type budget struct {
 	limit int64
 	used  atomic.Int64
-	pools [bits.UintSize]sync.Pool // of *[]byte, by the power of two that is their capacity
+	pools [4 * bits.UintSize]sync.Pool // of *[]byte, by the index of their size
 }
 
 // lease is one request's part of the budget, and its buffers.
@@ -27,8 +27,11 @@ type lease struct {
 	bufs []*[]byte
 }
 
-// reserve takes n bytes more, or none.
+// reserve takes n bytes more, or none. errTooLarge means that there will never be so many.
 func (l *lease) reserve(n int64) error {
+	if n > l.from.limit {
+		return errTooLarge
+	}
 	if l.from.used.Add(n) > l.from.limit {
 		l.from.used.Add(-n)
 		return errBusy
@@ -42,22 +45,30 @@ func (l *lease) giveBack(n int64) {
 	l.held -= n
 }
 
+// roundUp is the size of the buffer for n bytes, a quarter of a power of two larger at most, and its pool's index.
+func roundUp(n int) (index, size int) {
+	n = max(n, 512)
+	shift := bits.Len(uint(n-1)) - 3
+	quarters := (n-1)>>shift + 1 // 5 to 8
+	return 4*shift + quarters - 5, quarters << shift
+}
+
 // buffer has room for n bytes at least; its contents are whatever they are.
 func (l *lease) buffer(n int) ([]byte, error) {
-	class := bits.Len(uint(max(n, 512) - 1))
-	if err := l.reserve(1 << class); err != nil {
+	index, size := roundUp(n)
+	if err := l.reserve(int64(size)); err != nil {
 		return nil, err
 	}
-	buf, ok := l.from.pools[class].Get().(*[]byte)
+	buf, ok := l.from.pools[index].Get().(*[]byte)
 	if !ok {
-		fresh := make([]byte, 1<<class)
+		fresh := make([]byte, size)
 		buf = &fresh
 	}
 	l.bufs = append(l.bufs, buf)
 	return *buf, nil
 }
 
-// drop gives back the buffer that was taken before the last one.
+// dropBeforeLast gives back the buffer that was taken before the last one.
 func (l *lease) dropBeforeLast() {
 	i := len(l.bufs) - 2
 	l.putBack(l.bufs[i])
@@ -66,8 +77,9 @@ func (l *lease) dropBeforeLast() {
 }
 
 func (l *lease) putBack(buf *[]byte) {
-	l.giveBack(int64(len(*buf)))
-	l.from.pools[bits.Len(uint(len(*buf)-1))].Put(buf)
+	index, size := roundUp(len(*buf))
+	l.giveBack(int64(size))
+	l.from.pools[index].Put(buf)
 }
 
 // end gives everything back; nobody may hold a view any more.
@@ -79,33 +91,46 @@ func (l *lease) end() {
 	l.giveBack(l.held)
 }
 
-// readAll reads r into a buffer of the lease. The size is a hint. errTooLarge comes before a byte more than limit is kept,
+// readAll reads r into a buffer of the lease. The size is a hint. It is errTooLarge when there is more than limit, and
 // errBusy when the budget has no room to go on.
 func (l *lease) readAll(r io.Reader, size, limit int) ([]byte, error) {
 	// A byte more than announced, so that the end is seen without another buffer.
-	buf, err := l.buffer(min(max(size, 0), limit) + 1)
+	buf, err := l.buffer(min(max(size, 0)+1, limit))
 	if err != nil {
 		return nil, err
 	}
 	for n := 0; ; {
-		more, err := r.Read(buf[n:min(len(buf), limit+1)])
-		n += more
-		switch {
-		case n > limit:
-			return nil, errTooLarge
-		case errors.Is(err, io.EOF):
-			return buf[:n], nil
-		case err != nil:
-			return nil, err
-		case n < len(buf):
-			continue
+		for n == len(buf) || n == limit {
+			if n == limit {
+				return buf[:n], atEnd(r)
+			}
+			larger, err := l.buffer(min(2*len(buf), limit))
+			if err != nil {
+				return nil, err
+			}
+			copy(larger, buf)
+			l.dropBeforeLast()
+			buf = larger
 		}
-		larger, err := l.buffer(min(2*len(buf), limit+1))
+		more, err := r.Read(buf[n:min(len(buf), limit)])
+		n += more
+		if errors.Is(err, io.EOF) {
+			return buf[:n], nil
+		}
 		if err != nil {
 			return nil, err
 		}
-		copy(larger, buf[:n])
-		l.dropBeforeLast()
-		buf = larger
 	}
+}
+
+// atEnd is nil if there is nothing more.
+func atEnd(r io.Reader) error {
+	n, err := io.ReadFull(r, make([]byte, 1))
+	switch {
+	case n > 0:
+		return errTooLarge
+	case errors.Is(err, io.EOF):
+		return nil
+	}
+	return err
 }

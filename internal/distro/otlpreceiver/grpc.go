@@ -28,6 +28,8 @@ var grpcServices = map[otlp.Signal]string{
 func grpcOptions() []configgrpc.ToServerOption {
 	return []configgrpc.ToServerOption{
 		configgrpc.WithGrpcServerOption(grpc.ForceServerCodecV2(codec{})),
+		configgrpc.WithGrpcServerOption(grpc.WaitForHandlers(true)),
+		configgrpc.WithGrpcServerOption(grpc.StatsHandler(senders{})),
 		configgrpc.WithGrpcServerOption(grpc.RPCDecompressor(unopened{})), //nolint:staticcheck // the only way to decompress within a budget; supported throughout 1.x
 	}
 }
@@ -48,10 +50,6 @@ type grpcIntake struct {
 	budget *budget
 	limit  int
 }
-
-// unread is what a message is taken for until it is read. gRPC reads a message as a whole, and does not say before how
-// large it is.
-const unread = 64 << 10
 
 func (g *grpcIntake) export(_ any, stream grpc.ServerStream) error {
 	ctx := stream.Context()
@@ -78,14 +76,15 @@ func (g *grpcIntake) read(stream grpc.ServerStream, l *lease) ([]byte, error) {
 			return nil, status.Errorf(codes.Unimplemented, "grpc-encoding %q is not among identity and gzip", name)
 		}
 	}
-	if err := l.reserve(unread); err != nil {
+	from := senderOf(stream.Context())
+	m := message{lease: l, expected: from.expected(g.budget.limit)}
+	if err := l.reserve(m.expected); err != nil {
 		return nil, err
 	}
-	m := message{lease: l}
 	if err := stream.RecvMsg(&m); err != nil {
 		return nil, err
 	}
-	l.giveBack(unread)
+	from.sent(int64(len(m.raw)))
 	if m.err != nil {
 		return nil, m.err
 	}
@@ -97,9 +96,10 @@ func (g *grpcIntake) read(stream grpc.ServerStream, l *lease) ([]byte, error) {
 
 // message is what the codec reads into: bytes as they came.
 type message struct {
-	lease *lease
-	raw   []byte
-	err   error // the budget has no room
+	lease    *lease
+	expected int64 // bytes, reserved for it until it is there
+	raw      []byte
+	err      error // the budget has no room
 }
 
 // codec passes bytes through.
@@ -113,6 +113,7 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	m := v.(*message)
+	m.lease.giveBack(m.expected)
 	size := data.Len()
 	buf, err := m.lease.buffer(size)
 	if err != nil {
@@ -135,10 +136,12 @@ type unopened struct{}
 func (unopened) Type() string { return gzipName }
 
 func (unopened) Do(r io.Reader) ([]byte, error) {
-	buf := bytes.NewBuffer([]byte{compressed})
+	var size int
 	if sized, ok := r.(interface{ Remaining() int }); ok {
-		buf.Grow(sized.Remaining())
+		size = sized.Remaining()
 	}
+	buf := bytes.NewBuffer(make([]byte, 0, 1+size+bytes.MinRead))
+	buf.WriteByte(compressed)
 	_, err := buf.ReadFrom(r)
 	return buf.Bytes(), err
 }

@@ -244,9 +244,9 @@ func (bytesCodec) Unmarshal(b []byte, v any) error {
 	return nil
 }
 
-func (s *station) dial(t testing.TB) *grpc.ClientConn {
+func (s *station) dial(t testing.TB, opts ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(s.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(s.grpc, append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,8 @@ func beforeIntake(w http.ResponseWriter, req *http.Request, message string, code
 	answer(w, contentType(req), code, status.New(grpcCode, clean(message)))
 }
 
+var errNotOTLP = status.Error(codes.InvalidArgument, "neither the method nor the type of OTLP")
+
 type httpIntake struct {
 	*intake
 	budget *budget
@@ -56,10 +58,12 @@ func (h *httpIntake) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	kind := contentType(req)
 	switch {
 	case req.Method != http.MethodPost:
+		h.refuse(req.Context(), errNotOTLP, 0)
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "405 method not allowed, supported: POST", http.StatusMethodNotAllowed)
 		return
 	case kind == "":
+		h.refuse(req.Context(), errNotOTLP, 0)
 		http.Error(w, fmt.Sprintf("415 unsupported media type, supported: %s, %s", protobufType, jsonType), http.StatusUnsupportedMediaType)
 		return
 	}
@@ -111,7 +115,7 @@ func (h *httpIntake) read(req *http.Request, kind string, l *lease) ([]byte, err
 
 // decodedJSON is about what a decoder makes of a text: three bytes of JSON can become a span.
 func decodedJSON(text []byte) int64 {
-	const object = 256
+	const object = 128
 	return int64(len(text)) + object*int64(bytes.Count(text, []byte("{")))
 }
 

@@ -52,6 +52,13 @@ func (t *intake) hand(ctx context.Context, l *lease, batch []byte) (rejected Rej
 	if good == 0 || err != nil {
 		return rejected, items, err
 	}
+	decoded, err := t.signal.Decoded(kept)
+	if err != nil {
+		return rejected, items, err
+	}
+	if err := l.reserve(decoded); err != nil {
+		return rejected, items, err
+	}
 	return rejected, items, t.pipeline(ctx, kept)
 }
 
@@ -67,7 +74,7 @@ func (t *intake) refuse(ctx context.Context, err error, items int) {
 // rejectReason bounds what a Sink may make a label of.
 func rejectReason(r otlp.Reason) string {
 	switch r {
-	case otlp.ReasonID, otlp.ReasonDepth:
+	case otlp.ReasonID, otlp.ReasonAttributes:
 		return string(r)
 	}
 	return "other"

@@ -32,8 +32,10 @@ type otlpReceiver struct {
 	meters      *meters
 	grpc        *grpc.Server
 	http        *http.Server
-	http1       sync.WaitGroup // requests, which outlive a server that is closed and not drained
 	serving     sync.WaitGroup
+	// Requests over HTTP share it; they can outlive their server, when that is closed and not drained.
+	running sync.RWMutex
+	closed  bool
 }
 
 func newReceiver(cfg *Config, set receiver.Settings) *otlpReceiver {
@@ -120,11 +122,14 @@ func (r *otlpReceiver) listenHTTP(ctx context.Context, host component.Host) erro
 	return nil
 }
 
+// waited makes Shutdown wait for a request.
 func (r *otlpReceiver) waited(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		r.http1.Add(1)
-		defer r.http1.Done()
-		next.ServeHTTP(w, req)
+		r.running.RLock()
+		defer r.running.RUnlock()
+		if !r.closed { // else nobody is there to be answered
+			next.ServeHTTP(w, req)
+		}
 	})
 }
 
@@ -151,7 +156,9 @@ func (r *otlpReceiver) Shutdown(ctx context.Context) (err error) {
 			}
 		}
 		stopping.Wait()
-		r.http1.Wait()
+		r.running.Lock()
+		r.closed = true
+		r.running.Unlock()
 		r.serving.Wait()
 		if r.meters != nil && r.meters.inFlight != nil {
 			err = errors.Join(err, r.meters.inFlight.Unregister())
@@ -163,5 +170,5 @@ func (r *otlpReceiver) Shutdown(ctx context.Context) (err error) {
 func stopGRPC(ctx context.Context, server *grpc.Server) {
 	cut := context.AfterFunc(ctx, server.Stop)
 	defer cut()
-	server.GracefulStop()
+	server.GracefulStop() // returns when every handler has, whoever stops it
 }

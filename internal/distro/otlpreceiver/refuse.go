@@ -31,7 +31,9 @@ func clean(text string) string { return strings.ToValidUTF8(text, "\ufffd") }
 // does, for OTLP's senders drop a batch whose refusal is final.
 func refusal(err error) *status.Status {
 	if chosen, ok := status.FromError(err); ok {
-		return withPause(chosen)
+		p := chosen.Proto()
+		p.Message = clean(p.GetMessage())
+		return withPause(status.FromProto(p))
 	}
 	code := codes.Unavailable
 	switch {
@@ -65,7 +67,7 @@ func withPause(s *status.Status) *status.Status {
 	if info != nil && info.GetRetryDelay().AsDuration() >= pause {
 		return s
 	}
-	paused, err := status.New(s.Code(), clean(s.Message())).WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(pause)})
+	paused, err := status.New(s.Code(), s.Message()).WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(pause)})
 	if err != nil {
 		return s
 	}
