@@ -303,6 +303,7 @@ func (l *Link) read(buf []byte) (fault string, reason Reason, err error) {
 		}
 	}
 }
+
 // FirstLink is where the span's first link points; zero when it has none.
 func (s *Span) FirstLink() (trace [16]byte, span [8]byte) {
 	if len(s.Links) == 0 {
