@@ -7,7 +7,6 @@ import (
 
 	"weft/collector/correlate/facts"
 	"weft/collector/correlate/red"
-	"weft/collector/signal"
 	"weft/internal/config"
 )
 
@@ -79,37 +78,37 @@ func New(cfg Config) *Correlator {
 	return c
 }
 
-// Spans takes in decoded spans received at now. A (trace, span) ID seen in the last minute is dropped.
-func (c *Correlator) Spans(now time.Time, spans []signal.Span) {
+// Spans takes in spans received at now. Those whose (trace, span) ID was seen in the last minute are dropped; it returns
+// how many. The spans and the bytes they point to may change once it has returned.
+func (c *Correlator) Spans(now time.Time, spans []facts.Span) (duplicates int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.meter.Expire(now)
+	before := c.stats.Duplicates
 	for i := range spans {
-		s := &spans[i]
-		if !c.admit(now, s) {
-			continue
+		if c.admit(now, &spans[i]) {
+			c.join.span(now.UnixNano(), &spans[i])
+			c.meter.Span(now, &spans[i])
 		}
-		f := facts.Read(s)
-		c.join.span(now.UnixNano(), s, &f)
-		c.meter.Span(now, s, &f)
 	}
+	return int(c.stats.Duplicates - before)
 }
 
-func (c *Correlator) admit(now time.Time, s *signal.Span) bool {
+func (c *Correlator) admit(now time.Time, s *facts.Span) bool {
 	c.stats.Spans++
-	if s.TraceID.IsZero() || s.SpanID.IsZero() {
+	if s.Trace.IsZero() || s.ID.IsZero() {
 		c.stats.Invalid++
 		return false
 	}
-	if !c.seen.first(now, s.TraceID, s.SpanID) {
+	if !c.seen.first(now, s.Trace, s.ID) {
 		c.stats.Duplicates++
 		return false
 	}
 	return true
 }
 
-// Logs takes in decoded log records received at now.
-func (c *Correlator) Logs(now time.Time, logs []signal.Log) {
+// Logs takes in log records received at now. They and the bytes they point to may change once it has returned.
+func (c *Correlator) Logs(now time.Time, logs []facts.Log) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range logs {
@@ -120,14 +119,13 @@ func (c *Correlator) Logs(now time.Time, logs []signal.Log) {
 
 // Replay takes in what was stored before a restart: it fills exchanges, the services' last minutes and the memory of
 // seen spans, but counts no metric, since those of the time before are in the metric store already.
-func (c *Correlator) Replay(received time.Time, spans []signal.Span, logs []signal.Log) {
+func (c *Correlator) Replay(received time.Time, spans []facts.Span, logs []facts.Log) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range spans {
 		if c.admit(received, &spans[i]) {
-			f := facts.Read(&spans[i])
-			c.join.span(received.UnixNano(), &spans[i], &f)
-			c.meter.Replay(received, &spans[i], &f)
+			c.join.span(received.UnixNano(), &spans[i])
+			c.meter.Replay(received, &spans[i])
 		}
 	}
 	for i := range logs {

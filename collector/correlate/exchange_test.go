@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"weft/collector/correlate/facts"
 	"weft/collector/signal"
 	"weft/internal/semconv"
 )
@@ -78,8 +79,8 @@ func TestExchange(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			c := New(DefaultConfig())
-			c.Spans(epoch, s.spans)
-			c.Logs(epoch, s.logs)
+			c.Spans(epoch, facts.Spans(s.spans))
+			c.Logs(epoch, facts.Logs(s.logs))
 			var got []string
 			for _, e := range c.List(Filter{}) {
 				got = append(got, describe(e))
@@ -112,9 +113,9 @@ func checkAssembled(t *testing.T, spans []signal.Span, logs []signal.Log, listed
 func TestLateSignalsJoin(t *testing.T) {
 	c := New(DefaultConfig())
 	spans := dropped("r")
-	c.Spans(epoch, spans[:4])
-	c.Spans(epoch.Add(30*time.Second), spans[4:])
-	c.Logs(epoch.Add(31*time.Second), []signal.Log{logOf(2, "orders", "r")})
+	c.Spans(epoch, facts.Spans(spans[:4]))
+	c.Spans(epoch.Add(30*time.Second), facts.Spans(spans[4:]))
+	c.Logs(epoch.Add(31*time.Second), facts.Logs([]signal.Log{logOf(2, "orders", "r")}))
 	got := c.List(Filter{})
 	if len(got) != 1 || len(got[0].TraceIDs) != 2 || !slices.Equal(got[0].DroppedBy, []string{"storefront"}) {
 		t.Fatalf("got %+v", got)
@@ -126,7 +127,7 @@ func TestFindByAnyID(t *testing.T) {
 	spans := shop(1, "r")
 	spans[0].ClientRequestID = "mine"
 	spans[0].Attributes[semconv.ClientTraceID] = traceID(9).String()
-	c.Spans(epoch, spans)
+	c.Spans(epoch, facts.Spans(spans))
 	for _, id := range []string{"r", traceID(1).String(), "mine", traceID(9).String()} {
 		if got := c.Find(id); len(got) != 1 || got[0].RequestID != "r" || got[0].ClientRequestID != "mine" {
 			t.Errorf("Find(%q) = %+v", id, got)
@@ -147,7 +148,7 @@ func TestFilter(t *testing.T) {
 			spans[0].Attributes[semconv.HTTPResponseStatusCode] = int64(503)
 			spans[0].Attributes[semconv.HTTPRoute] = "/api/checkout"
 		}
-		c.Spans(epoch.Add(time.Duration(i)*time.Second), spans)
+		c.Spans(epoch.Add(time.Duration(i)*time.Second), facts.Spans(spans))
 	}
 	for _, tc := range []struct {
 		name   string
@@ -176,7 +177,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	cfg.Exchanges = 10
 	c := New(cfg)
 	for i := range 100 {
-		c.Spans(epoch.Add(time.Duration(i)*time.Second), shop(byte(i+1), fmt.Sprintf("r%02d", i)))
+		c.Spans(epoch.Add(time.Duration(i)*time.Second), facts.Spans(shop(byte(i+1), fmt.Sprintf("r%02d", i))))
 	}
 	if got := c.List(Filter{}); len(got) != 10 || c.Stats().ExchangesEvicted != 90 {
 		t.Errorf("%d exchanges, evicted %d", len(got), c.Stats().ExchangesEvicted)
@@ -192,7 +193,7 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestOneRequestIDForEverJoinsNoMoreThanItsBound(t *testing.T) {
 	c := New(DefaultConfig())
 	for i := range 200 {
-		c.Spans(epoch, shop(byte(i+1), "always-the-same"))
+		c.Spans(epoch, facts.Spans(shop(byte(i+1), "always-the-same")))
 	}
 	s := c.Stats()
 	if s.JoinsRefused == 0 || s.Exchanges < 10 {
@@ -235,8 +236,8 @@ func TestDroppedTraceIsAdopted(t *testing.T) {
 
 func TestReplayFillsMemoryAndCountsNothing(t *testing.T) {
 	c := New(DefaultConfig())
-	c.Replay(epoch.Add(time.Second), shop(1, "r"), []signal.Log{logOf(0, "billing", "r")})
-	c.Spans(epoch.Add(2*time.Second), shop(1, "r")) // sent again after the restart
+	c.Replay(epoch.Add(time.Second), facts.Spans(shop(1, "r")), facts.Logs([]signal.Log{logOf(0, "billing", "r")}))
+	c.Spans(epoch.Add(2*time.Second), facts.Spans(shop(1, "r"))) // sent again after the restart
 	if got := c.List(Filter{}); len(got) != 1 || !slices.Contains(got[0].Services, "billing") {
 		t.Errorf("exchanges %+v", got)
 	}

@@ -2,6 +2,7 @@ package correlate
 
 import (
 	"slices"
+	"strings"
 
 	"weft/collector/correlate/facts"
 	"weft/collector/signal"
@@ -33,24 +34,24 @@ func newJoin(limit int, stats *Stats) *join {
 		byID: map[string]*group{}, byClient: map[string][]*group{}}
 }
 
-func (j *join) span(now int64, s *signal.Span, f *facts.Facts) {
-	t := j.trace(s.TraceID)
-	t.add(s, f)
-	j.tie(t.group, f.RequestID)
-	if f.ClientRequestID != "" {
-		j.client(t.group, f.ClientRequestID)
+func (j *join) span(now int64, s *facts.Span) {
+	t := j.trace(s.Trace)
+	t.add(s)
+	j.tie(t.group, s.RequestID)
+	if s.ClientRequestID != "" {
+		j.client(t.group, s.ClientRequestID)
 	}
-	if f.ClientTrace != "" {
-		j.client(t.group, f.ClientTrace)
+	if s.ClientTrace != "" {
+		j.client(t.group, s.ClientTrace)
 	}
 	j.touch(t.group, now)
 }
 
-func (j *join) log(now int64, l *signal.Log) {
-	requestID := facts.ID(l.RequestID)
+func (j *join) log(now int64, l *facts.Log) {
+	requestID := l.RequestID
 	switch {
-	case !l.TraceID.IsZero():
-		t := j.trace(l.TraceID)
+	case !l.Trace.IsZero():
+		t := j.trace(l.Trace)
 		t.part(requestID).touch(l.Service, asAny)
 		j.tie(t.group, requestID)
 		j.touch(t.group, now)
@@ -83,6 +84,7 @@ func (j *join) groupOf(requestID string) *group {
 	g := j.byID[requestID]
 	if g == nil {
 		g = j.newGroup()
+		requestID = strings.Clone(requestID)
 		g.ids = append(g.ids, requestID)
 		j.byID[requestID] = g
 	}
@@ -122,6 +124,7 @@ func (j *join) tie(g *group, requestID string) {
 	if known := j.byID[requestID]; known != nil {
 		j.merge(g, known)
 	} else if len(g.ids) < maxIDs {
+		requestID = strings.Clone(requestID)
 		g.ids = append(g.ids, requestID)
 		j.byID[requestID] = g
 	} else {
@@ -167,7 +170,7 @@ func loosePart(g *group, requestID string) *part {
 			return &g.loose[i]
 		}
 	}
-	g.loose = append(g.loose, part{requestID: requestID})
+	g.loose = append(g.loose, part{requestID: strings.Clone(requestID)})
 	return &g.loose[len(g.loose)-1]
 }
 
@@ -182,6 +185,7 @@ func (j *join) client(g *group, id string) {
 		oldest.client = slices.DeleteFunc(oldest.client, func(have string) bool { return have == id })
 		known = slices.Delete(known, 0, 1)
 	}
+	id = strings.Clone(id)
 	g.client = append(g.client, id)
 	j.byClient[id] = append(known, g)
 }

@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"weft/collector/correlate/facts"
 	"weft/collector/signal"
 	"weft/internal/semconv"
 )
@@ -55,8 +56,8 @@ func TestOrderDoesNotMatter(t *testing.T) {
 				rapid.SampledFrom([]string{"", "r1", "r3", traceID(2).String()}).Draw(t, "request")))
 		}
 		straight := New(DefaultConfig())
-		straight.Spans(epoch, spans)
-		straight.Logs(epoch, logs)
+		straight.Spans(epoch, facts.Spans(spans))
+		straight.Logs(epoch, facts.Logs(logs))
 
 		shuffled := New(DefaultConfig())
 		now := epoch
@@ -64,13 +65,13 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		late := rapid.Permutation(logs).Draw(t, "log order")
 		for _, s := range order {
 			now = now.Add(time.Duration(rapid.IntRange(0, 90).Draw(t, "later")) * time.Second)
-			shuffled.Spans(now, []signal.Span{s})
+			shuffled.Spans(now, []facts.Span{facts.Read(&s)})
 			if len(late) > 0 && rapid.Bool().Draw(t, "log now") {
-				shuffled.Logs(now, late[:1])
+				shuffled.Logs(now, facts.Logs(late[:1]))
 				late = late[1:]
 			}
 		}
-		shuffled.Logs(now, late)
+		shuffled.Logs(now, facts.Logs(late))
 		if a, b := exchangesText(straight), exchangesText(shuffled); a != b {
 			t.Fatalf("straight\n%s\nshuffled\n%s", a, b)
 		}
@@ -119,8 +120,8 @@ func FuzzSpans(f *testing.F) {
 			}
 			all = append(all, s)
 			now = now.Add(time.Duration(raw[7]) * time.Second)
-			c.Spans(now, []signal.Span{s})
-			c.Logs(now, []signal.Log{{TraceID: s.TraceID, RequestID: s.RequestID, Service: service}})
+			c.Spans(now, facts.Spans([]signal.Span{s}))
+			c.Logs(now, facts.Logs([]signal.Log{{TraceID: s.TraceID, RequestID: s.RequestID, Service: service}}))
 		}
 		if n := c.walk(); n > cfg.Exchanges {
 			t.Fatalf("%d exchanges of %d", n, cfg.Exchanges)
@@ -139,14 +140,14 @@ func FuzzSpans(f *testing.F) {
 
 func BenchmarkSpans(b *testing.B) {
 	c := New(DefaultConfig())
-	spans := shop(1, "")
+	spans := facts.Spans(shop(1, ""))
 	b.ReportAllocs()
 	now := epoch
 	for i := 0; b.Loop(); i++ {
 		now = now.Add(3 * time.Millisecond)
 		for k := range spans {
 			s := &spans[k]
-			s.TraceID[1], s.TraceID[2], s.TraceID[3], s.TraceID[4] = byte(i), byte(i>>8), byte(i>>16), byte(i>>24)
+			s.Trace[1], s.Trace[2], s.Trace[3], s.Trace[4] = byte(i), byte(i>>8), byte(i>>16), byte(i>>24)
 		}
 		c.Spans(now, spans)
 	}
@@ -162,7 +163,7 @@ func BenchmarkList(b *testing.B) {
 			s.TraceID[1], s.TraceID[2] = byte(i), byte(i>>8)
 			s.Start += int64(i) * 1e6
 		}
-		c.Spans(epoch.Add(time.Duration(i)*time.Millisecond), spans)
+		c.Spans(epoch.Add(time.Duration(i)*time.Millisecond), facts.Spans(spans))
 	}
 	b.Run("newest", func(b *testing.B) {
 		b.ReportAllocs()

@@ -3,6 +3,7 @@ package correlate
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"unique"
 
 	"weft/collector/correlate/facts"
@@ -79,56 +80,56 @@ const (
 	asRepaired                   // its sidecar went on with a trace that it dropped
 )
 
-func headOf(s *signal.Span, f *facts.Facts) head {
+func headOf(s *facts.Span) head {
 	return head{
-		span: s.SpanID, kind: s.Kind, gateway: f.Gateway(s), proxy: f.Proxy != "", linked: len(s.Links) > 0,
-		noRequest: f.Database != "" || f.Outbound(s) && f.RequestID == "",
-		failed:    f.Failed, status: uint16(f.Status), start: s.Start, end: s.Start + s.Duration(),
-		service: unique.Make(s.Service), method: unique.Make(f.Method), route: unique.Make(f.Route),
-		requestID: f.RequestID, clientRequestID: f.ClientRequestID,
+		span: s.ID, kind: s.Kind, gateway: s.Entry(), proxy: s.Proxy != facts.NoProxy, linked: s.Linked,
+		noRequest: s.Database.System != "" || s.Outbound() && s.RequestID == "",
+		failed:    s.Failed, status: s.Status, start: s.Start, end: s.Start + s.Duration(),
+		service: unique.Make(s.Service), method: unique.Make(s.Method), route: unique.Make(s.Route),
+		requestID: strings.Clone(s.RequestID), clientRequestID: strings.Clone(s.ClientRequestID),
 	}
 }
 
 // add folds a span into the trace.
-func (t *trace) add(s *signal.Span, f *facts.Facts) {
+func (t *trace) add(s *facts.Span) {
 	if !t.spans || s.Start < t.first {
 		t.first = s.Start
 	}
 	t.last = max(t.last, s.Start+s.Duration())
 	t.spans = true
 	rank := uint8(1)
-	if s.ParentID.IsZero() {
+	if s.Parent.IsZero() {
 		rank = 0
 	}
 	if t.isTop(s, rank) {
-		t.top = headOf(s, f)
+		t.top = headOf(s)
 		t.top.rank = rank
 	}
 	as := asAny
 	if s.Kind == signal.KindServer {
 		as |= asServer
-		h := headOf(s, f)
+		h := headOf(s)
 		h.rank = rank + 1
 		if h.gateway {
 			h.rank = 0
 		}
 		t.server(h)
 	}
-	if f.Inbound(s) {
+	if s.Inbound() {
 		as |= asInbound
 	}
-	if f.Repaired {
+	if s.Repaired {
 		as |= asRepaired
 	}
-	p := t.part(f.RequestID)
+	p := t.part(s.RequestID)
 	p.touch(s.Service, as)
-	p.failed = p.failed || f.Failed
-	p.attempts = max(p.attempts, uint16(f.Resend)+1)
+	p.failed = p.failed || s.Failed
+	p.attempts = max(p.attempts, s.Resend+1)
 }
 
 // isTop is head.before without making the head, which most spans do not need.
-func (t *trace) isTop(s *signal.Span, rank uint8) bool {
-	probe := head{span: s.SpanID, rank: rank, start: s.Start}
+func (t *trace) isTop(s *facts.Span, rank uint8) bool {
+	probe := head{span: s.ID, rank: rank, start: s.Start}
 	return probe.before(&t.top)
 }
 
@@ -169,7 +170,7 @@ func (t *trace) part(requestID string) *part {
 	if len(t.parts) >= maxParts && requestID != "" {
 		return t.part("")
 	}
-	t.parts = append(t.parts, part{requestID: requestID})
+	t.parts = append(t.parts, part{requestID: strings.Clone(requestID)})
 	return &t.parts[len(t.parts)-1]
 }
 

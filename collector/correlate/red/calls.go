@@ -3,6 +3,7 @@ package red
 import (
 	"time"
 
+	"weft/collector/correlate/intern"
 	"weft/collector/signal"
 	"weft/internal/semconv"
 )
@@ -14,6 +15,7 @@ type calls struct {
 	byKey   map[callKey]*call
 	names   map[string]int // span names of each service
 	flushes flushes
+	texts   *intern.Texts
 	// replaying is true while spans are taken in that were counted before.
 	replaying bool
 }
@@ -33,7 +35,7 @@ type call struct {
 }
 
 func newCalls(cfg Config, stats *Stats) *calls {
-	return &calls{cfg: cfg, stats: stats, byKey: map[callKey]*call{}, names: map[string]int{}}
+	return &calls{cfg: cfg, stats: stats, byKey: map[callKey]*call{}, names: map[string]int{}, texts: intern.New()}
 }
 
 const longestLabel = 200

@@ -83,17 +83,18 @@ func newGraph(cfg Config, m *Meter) *graph {
 }
 
 // span counts one new span in calls, services and edges.
-func (g *graph) span(now time.Time, s *signal.Span, f *facts.Facts) {
+func (g *graph) span(now time.Time, s *facts.Span) {
+	name := g.calls.texts.Own(s.Service)
 	h := half{
-		failed: f.Failed, service: s.Service, call: callKey{s.Service, s.Name, s.Kind, s.Status}, seconds: float64(s.Duration()) / 1e9, end: s.End,
-		at: observed{s.TraceID, f.RequestID, min(s.End/1e6, now.UnixMilli())},
+		failed: s.Failed, service: name, call: callKey{name, g.calls.texts.Own(s.Name), s.Kind, s.Code}, seconds: float64(s.Duration()) / 1e9, end: s.End,
+		at: observed{s.Trace, g.calls.texts.Own(s.RequestID), min(s.End/1e6, now.UnixMilli())},
 	}
 	switch s.Kind {
 	case signal.KindServer:
-		g.server(now, s, f, h)
+		g.server(now, s, h)
 	case signal.KindClient:
 		g.calls.count(now, h.call, h.seconds, h.at)
-		g.client(now, s, f, h)
+		g.client(now, s, h)
 	case signal.KindProducer:
 		g.calls.count(now, h.call, h.seconds, h.at)
 		g.calling(now, s, h, toQueue)
@@ -105,36 +106,36 @@ func (g *graph) span(now time.Time, s *signal.Span, f *facts.Facts) {
 	}
 }
 
-func parentOrLink(s *signal.Span) facts.Key {
-	if s.ParentID.IsZero() && len(s.Links) > 0 {
-		return facts.At(s.Links[0].TraceID, s.Links[0].SpanID)
+func parentOrLink(s *facts.Span) facts.Key {
+	if s.Parent.IsZero() && s.Linked {
+		return s.Link
 	}
-	return facts.At(s.TraceID, s.ParentID)
+	return s.ParentKey()
 }
 
-func (g *graph) server(now time.Time, s *signal.Span, f *facts.Facts, h half) {
-	g.services.instance(now, s.Service, s.Instance, f.Proxy != "")
-	parent := facts.At(s.TraceID, s.ParentID)
+func (g *graph) server(now time.Time, s *facts.Span, h half) {
+	g.services.instance(now, s.Service, s.Instance, s.Proxy != facts.NoProxy)
+	parent := s.ParentKey()
 	switch {
-	case f.Inbound(s):
-		g.sidecars[s.Service] = now
+	case s.Inbound():
+		g.sidecars[h.service] = now
 		g.serve(now, h)
-		own := facts.At(s.TraceID, s.SpanID)
+		own := s.Key()
 		if child, ok := g.pending[own]; ok && child.is == isServer {
 			delete(g.pending, own) // the service's own span of this request came first
 			return
 		}
 		h.is = isInbound
 		g.wait(now, own, h)
-	case s.ParentID.IsZero():
+	case s.Parent.IsZero():
 		g.serve(now, h)
-		g.edge(now, edgeKey{"user", s.Service, virtualNode}, h)
+		g.edge(now, edgeKey{"user", h.service, virtualNode}, h)
 	default:
 		if first, ok := g.pending[parent]; ok && first.is == isInbound {
 			delete(g.pending, parent)
 			return
 		}
-		h.held = f.Proxy == "" && now.Sub(g.sidecars[s.Service]) < sidecarFor
+		h.held = s.Proxy == facts.NoProxy && now.Sub(g.sidecars[s.Service]) < sidecarFor
 		if !h.held {
 			g.serve(now, h)
 		}
@@ -148,26 +149,26 @@ func (g *graph) serve(now time.Time, h half) {
 	g.services.observe(now, h)
 }
 
-func (g *graph) client(now time.Time, s *signal.Span, f *facts.Facts, h half) {
+func (g *graph) client(now time.Time, s *facts.Span, h half) {
 	switch {
-	case f.Outbound(s) && f.Called != "":
+	case s.Outbound() && s.Called != "":
 		// The service's own client span of this call, if it has one, is the same call again.
-		delete(g.pending, facts.At(s.TraceID, s.ParentID))
-		if f.Resend > 0 {
+		delete(g.pending, s.ParentKey())
+		if s.Resend > 0 {
 			return
 		}
-		key := edgeKey{client: s.Service, server: f.Called}
-		if f.Method == "" { // a TCP route's connection
+		key := edgeKey{client: h.service, server: g.calls.texts.Own(s.Called)}
+		if s.Method == "" { // a TCP route's connection
 			key.connection = toDatabase
 			if _, ok := g.queried[key]; ok {
 				return
 			}
-			g.services.observe(now, h.of(f.Called))
+			g.services.observe(now, h.of(key.server))
 		}
 		g.edge(now, key, h)
-	case f.Proxy != "":
-	case f.Database != "":
-		key := edgeKey{s.Service, g.databaseName(s, f), toDatabase}
+	case s.Proxy != facts.NoProxy:
+	case s.Database.System != "":
+		key := edgeKey{h.service, g.calls.texts.Own(g.databaseName(s)), toDatabase}
 		if len(g.queried) < g.cfg.Edges {
 			g.queried[key] = struct{}{}
 		}
@@ -185,8 +186,8 @@ func (h half) of(service string) half {
 }
 
 // databaseName is the node of a database: the service of a TCP route that carries its name, else what the client calls it.
-func (g *graph) databaseName(s *signal.Span, f *facts.Facts) string {
-	names := []string{s.Attributes.Text("peer.service"), f.Database, s.Attributes.Text("db.namespace"), s.Attributes.Text("db.name"), s.Attributes.Text(semconv.ServerAddress)}
+func (g *graph) databaseName(s *facts.Span) string {
+	names := [...]string{s.Database.Peer, s.Database.System, s.Database.Name, s.Database.Address}
 	for _, name := range names {
 		if _, ok := g.edges[edgeKey{s.Service, name, toDatabase}]; ok && name != "" {
 			return name
@@ -196,8 +197,8 @@ func (g *graph) databaseName(s *signal.Span, f *facts.Facts) string {
 }
 
 // calling pairs a client half with the server half that waits for it, or lets it wait.
-func (g *graph) calling(now time.Time, s *signal.Span, h half, connection string) {
-	key := facts.At(s.TraceID, s.SpanID)
+func (g *graph) calling(now time.Time, s *facts.Span, h half, connection string) {
+	key := s.Key()
 	if server, ok := g.pending[key]; ok && server.is == isServer {
 		delete(g.pending, key)
 		g.pair(now, h, server, connection)

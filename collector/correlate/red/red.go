@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"weft/collector/correlate/facts"
-	"weft/collector/signal"
 )
 
 // Config bounds what is remembered. Whatever a bound turns away is counted in Stats.
@@ -46,14 +45,14 @@ func NewMeter(cfg Config) *Meter {
 }
 
 // Span counts one span received at now. The caller has dropped those it saw before.
-func (m *Meter) Span(now time.Time, s *signal.Span, f *facts.Facts) { m.graph.span(now, s, f) }
+func (m *Meter) Span(now time.Time, s *facts.Span) { m.graph.span(now, s) }
 
 // Replay takes in a span that was counted before a restart: it fills the services' last minutes and the graph's edges,
 // but adds to no metric, since those of the time before are in the metric store already.
-func (m *Meter) Replay(received time.Time, s *signal.Span, f *facts.Facts) {
+func (m *Meter) Replay(received time.Time, s *facts.Span) {
 	m.calls.replaying, m.graph.replaying = true, true
 	m.graph.expire(received)
-	m.graph.span(received, s, f)
+	m.graph.span(received, s)
 	m.calls.replaying, m.graph.replaying = false, false
 }
 

@@ -53,7 +53,7 @@ func record(m *Meter, now time.Time, spans ...signal.Span) {
 	m.Expire(now)
 	for i := range spans {
 		f := facts.Read(&spans[i])
-		m.Span(now, &spans[i], &f)
+		m.Span(now, &f)
 	}
 }
 
@@ -297,8 +297,8 @@ func BenchmarkSpan(b *testing.B) {
 			f := facts.Read(&s)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				s.SpanID[1], s.SpanID[2], s.SpanID[3], s.ParentID[1], s.ParentID[2] = byte(i), byte(i>>8), byte(i>>16), byte(i), byte(i>>8)
-				m.Span(epoch, &s, &f)
+				f.ID[1], f.ID[2], f.ID[3], f.Parent[1], f.Parent[2] = byte(i), byte(i>>8), byte(i>>16), byte(i), byte(i>>8)
+				m.Span(epoch, &f)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"weft/internal/sample"
@@ -56,7 +57,7 @@ func newServices(limit int) *services { return &services{limit: limit, byName: m
 
 // service is the record of the name, or of "_other" when there are too many; those idle longest make room.
 func (s *services) service(now time.Time, name string) *service {
-	name = label(name, longestLabel)
+	name = strings.Clone(label(name, longestLabel))
 	one := s.byName[name]
 	if one == nil {
 		if len(s.byName) >= s.limit {
@@ -90,7 +91,7 @@ func (s *services) instance(now time.Time, service, instance string, proxied boo
 		return
 	}
 	if _, known := one.instances[instance]; known || len(one.instances) < maxInstances {
-		one.instances[label(instance, longestLabel)] = now
+		one.instances[strings.Clone(label(instance, longestLabel))] = now
 		return
 	}
 	for name, last := range one.instances {
