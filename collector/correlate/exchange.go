@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unique"
 
 	"weft/collector/signal"
 )
@@ -123,7 +122,7 @@ func (r *row) began(t *trace) bool {
 
 func (r *row) matches(f *Filter) bool {
 	switch h := &r.head; {
-	case f.Route != "" && h.route.Value() != f.Route,
+	case f.Route != "" && h.route != f.Route,
 		f.Status != nil && !f.Status(int(h.status)),
 		f.Error && !r.failed(),
 		h.end-h.start < int64(f.MinDuration):
@@ -133,9 +132,9 @@ func (r *row) matches(f *Filter) bool {
 }
 
 func (r *row) touches(service string) bool {
-	name, found := unique.Make(service), false
+	found := false
 	r.parts(func(_ *trace, p *part) {
-		found = found || slices.ContainsFunc(p.touched, func(t touched) bool { return t.service == name })
+		found = found || slices.ContainsFunc(p.touched, func(t touched) bool { return t.service == service })
 	})
 	return found
 }
@@ -155,7 +154,7 @@ func (r *row) exchange() Exchange {
 	h := &r.head
 	e := Exchange{
 		RequestID: h.requestID, ClientRequestID: h.clientRequestID, RootSpan: h.span, Start: h.start, Duration: h.end - h.start,
-		Status: int(h.status), Method: h.method.Value(), Route: h.route.Value(), Service: h.service.Value(), Error: r.failed(), Attempts: 1,
+		Status: int(h.status), Method: h.method, Route: h.route, Service: h.service, Error: r.failed(), Attempts: 1,
 	}
 	if h.kind != signal.KindServer {
 		e.RootSpan = signal.SpanID{}
@@ -168,9 +167,9 @@ func (r *row) exchange() Exchange {
 			smallest = p.requestID
 		}
 		for _, t := range p.touched {
-			services[t.service.Value()] = true
+			services[t.service] = true
 			if t.as&asRepaired != 0 {
-				dropped[t.service.Value()] = true
+				dropped[t.service] = true
 			}
 		}
 	})
@@ -230,7 +229,7 @@ func (g *group) droppedInto(t *trace) (string, bool) {
 	}
 	for _, o := range g.traces {
 		if o != t && o.is(top.service, served) {
-			return top.service.Value(), true
+			return top.service, true
 		}
 	}
 	return "", false
@@ -254,7 +253,7 @@ func (j *join) list(f Filter) []Exchange {
 	}
 	var best, rows []row
 	oldest := row{head: head{start: math.MinInt64}} // of the best, once there are enough
-	for g := j.head; g != nil && g.touched >= oldest.head.start; g = g.next {
+	for g := j.head; g != nil && g.placed+placedFor >= oldest.head.start; g = g.next {
 		rows = g.rows(rows[:0])
 		for i := range rows {
 			if !rows[i].head.noRequest && rows[i].matches(&f) && newerRow(rows[i], oldest) < 0 {

@@ -83,7 +83,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 
 // walk counts the groups by their links, and checks every index on the way.
 func (c *Correlator) walk() int {
-	n := 0
+	n, weight := 0, 0
 	for g := c.join.head; g != nil; g = g.next {
 		for _, t := range g.traces {
 			if t.group != g || c.join.byTrace[t.id] != t {
@@ -96,6 +96,13 @@ func (c *Correlator) walk() int {
 			}
 		}
 		n++
+		weight += g.weight
+		for _, t := range g.traces {
+			weight += t.weight
+		}
+	}
+	if weight != c.join.weight {
+		panic(fmt.Sprintf("groups weigh %d, counted %d", weight, c.join.weight))
 	}
 	return n
 }
@@ -105,7 +112,7 @@ func FuzzSpans(f *testing.F) {
 	f.Add([]byte("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"), "r", "payment")
 	f.Add([]byte{}, "", "")
 	f.Fuzz(func(t *testing.T, raw []byte, requestID, service string) {
-		cfg := Config{Exchanges: 3, Seen: 10, Pending: 3, SpanNames: 2, Calls: 4, Edges: 3, Services: 2}
+		cfg := Config{Exchanges: 3, Seen: 10, Pending: 3, SpanNames: 2, ServiceCalls: 3, Calls: 4, ServiceEdges: 2, Edges: 3, Services: 2}
 		c := New(cfg)
 		now := epoch
 		var all []signal.Span
@@ -136,22 +143,6 @@ func FuzzSpans(f *testing.F) {
 			}
 		}
 	})
-}
-
-func BenchmarkSpans(b *testing.B) {
-	c := New(DefaultConfig())
-	spans := facts.Spans(shop(1, ""))
-	b.ReportAllocs()
-	now := epoch
-	for i := 0; b.Loop(); i++ {
-		now = now.Add(3 * time.Millisecond)
-		for k := range spans {
-			s := &spans[k]
-			s.Trace[1], s.Trace[2], s.Trace[3], s.Trace[4] = byte(i), byte(i>>8), byte(i>>16), byte(i>>24)
-		}
-		c.Spans(now, spans)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(spans)), "ns/span")
 }
 
 func BenchmarkList(b *testing.B) {

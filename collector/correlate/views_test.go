@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -132,3 +133,5 @@ func fill(batch []byte) {
 		batch[i] = 'X'
 	}
 }
+
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -4,35 +4,52 @@ package intern
 import (
 	"hash/maphash"
 	"strings"
+	"unicode/utf8"
 )
 
-// Texts remembers the texts that came last, one for each value of a hash. It never grows: a text that has to make room
+// Texts remembers the texts that came last, four for each value of a hash. It never grows: a text that had to make room
 // is cloned again when it comes back. It is not safe for concurrent use.
 type Texts struct {
-	seed  maphash.Seed
-	slots []string
+	seed maphash.Seed
+	sets [sets]set
 }
 
+type set [4]string
+
 const (
-	slots = 4096
-	// longest is the longest text that is remembered; longer ones are no names.
-	longest = 256
+	sets = 1024
+	// Longest is the longest name, in bytes.
+	Longest = 200
 )
 
 // New remembers nothing yet.
-func New() *Texts { return &Texts{maphash.MakeSeed(), make([]string, slots)} }
+func New() *Texts { return &Texts{seed: maphash.MakeSeed()} }
 
-// Own is the text in memory of its own, shared with those before that are equal.
+// Own is the name, cut to Longest, in memory of its own, which it shares with those before that are equal.
 func (t *Texts) Own(view string) string {
 	if len(view) == 0 {
 		return ""
 	}
-	if len(view) > longest {
-		return strings.Clone(view)
+	view = Cut(view)
+	set := &t.sets[maphash.String(t.seed, view)%sets]
+	for i := range set {
+		if set[i] == view {
+			return set[i]
+		}
 	}
-	slot := &t.slots[maphash.String(t.seed, view)%slots]
-	if *slot != view {
-		*slot = strings.Clone(view)
+	copy(set[1:], set[:])
+	set[0] = strings.Clone(view)
+	return set[0]
+}
+
+// Cut is the text's beginning, valid UTF-8 if the text is.
+func Cut(text string) string {
+	if len(text) <= Longest {
+		return text
 	}
-	return *slot
+	end := Longest
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
 }
