@@ -21,10 +21,11 @@ type Keeper struct {
 	mu         sync.Mutex
 	cfg        correlate.Config
 	correlator *correlate.Correlator
+	named      complaints // used by the extension that runs; there is one at a time
 }
 
 // NewKeeper makes no correlator yet.
-func NewKeeper() *Keeper { return &Keeper{} }
+func NewKeeper() *Keeper { return &Keeper{named: complaints{}} }
 
 // get is the correlator for cfg, and whether it is new and therefore empty.
 func (k *Keeper) get(cfg correlate.Config) (c *correlate.Correlator, fresh bool) {
@@ -130,8 +131,9 @@ func (e *Extension) flush(ctx context.Context) {
 			defer cancel()
 			e.write(last)
 			return
-		case <-tick.C:
+		case now := <-tick.C:
 			e.write(ctx)
+			e.complain(now)
 		}
 	}
 }
