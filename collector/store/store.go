@@ -103,17 +103,10 @@ func Open(cfg Config) (set *Set, err error) {
 			Turn: turn, Pinned: set.Pins.Pinned,
 		}
 	}
-	// Both read what is not sealed, each on a processor of its own.
-	var group errgroup.Group
-	group.Go(func() (err error) {
-		set.Traces, err = tracestore.Open(log("traces", cfg.Traces))
-		return err
-	})
-	group.Go(func() (err error) {
-		set.Logs, err = logstore.Open(log("logs", cfg.Logs))
-		return err
-	})
-	if err := group.Wait(); err != nil {
+	if set.Traces, err = tracestore.Open(log("traces", cfg.Traces)); err != nil {
+		return set, err
+	}
+	if set.Logs, err = logstore.Open(log("logs", cfg.Logs), set.Traces.Worth); err != nil {
 		return set, err
 	}
 	metrics := cfg.Metrics
@@ -142,11 +135,23 @@ func (s *Set) Repair(ctx context.Context) error {
 
 // Erase removes every span and log record of the request that id names, for good. It says how many of each there were.
 func (s *Set) Erase(ctx context.Context, id string) (spans, logs int64, err error) {
-	spans, err = s.Traces.Erase(ctx, id)
+	traces, err := s.Traces.TracesOf(ctx, id)
 	if err != nil {
-		return spans, 0, err
+		return 0, 0, err
 	}
-	logs, err = s.Logs.Erase(ctx, id)
+	names := []string{id}
+	for _, trace := range traces {
+		if hex := trace.String(); hex != id {
+			names = append(names, hex) // records of the trace need not carry the ID
+		}
+	}
+	for _, name := range names {
+		n, err := s.Logs.Erase(ctx, name)
+		if logs += n; err != nil {
+			return 0, logs, err
+		}
+	}
+	spans, err = s.Traces.Erase(ctx, id)
 	return spans, logs, err
 }
 

@@ -26,11 +26,14 @@ type Store struct {
 	ids *key.IDs
 }
 
-// Open opens the store in cfg.Dir.
-func Open(cfg segment.Config) (*Store, error) {
+// Worth is the traces that outlive the bulk by their spans, of those that ran at some time in between.
+type Worth func(ctx context.Context, from, to int64, slow time.Duration) (map[signal.TraceID]bool, error)
+
+// Open opens the store in cfg.Dir. spans says which traces outlive the bulk, so that their log records do too; nil = none.
+func Open(cfg segment.Config, spans Worth) (*Store, error) {
 	ids := key.NewIDs()
 	log, err := records.Open(cfg, records.Kind{
-		Write: sealed.WriteLogs,
+		Write: sealed.WriteLogs, Worth: worth(spans), Holds: holds,
 		Keys: func(batch []byte, add func(key.Key)) (items int, err error) {
 			var keys []key.Key
 			err = otlp.Logs(batch, func(l *otlp.Log) error {

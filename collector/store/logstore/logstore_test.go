@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 			tb.Fatal(err)
 		}
 		open := func(tb rapid.TB) *logstore.Store {
-			s, err := logstore.Open(segment.Config{Dir: dir, FileBytes: 600, FS: faultfs.New()})
+			s, err := logstore.Open(segment.Config{Dir: dir, FileBytes: 600, FS: faultfs.New()}, nil)
 			if err != nil {
 				tb.Fatal(err)
 			}
@@ -48,7 +48,7 @@ func TestConformance(t *testing.T) {
 // Attribute values that JSON cannot hold neither hide a record nor make two of one.
 func TestRecordsWithoutJSON(t *testing.T) {
 	ctx := context.Background()
-	s, err := logstore.Open(segment.Config{Dir: t.TempDir()})
+	s, err := logstore.Open(segment.Config{Dir: t.TempDir()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
+	"weft/collector/signal"
 	"weft/collector/store/key"
 	"weft/collector/store/sealed"
 	"weft/collector/store/segment"
@@ -27,15 +29,16 @@ type Kind struct {
 	Keys func(batch []byte, add func(key.Key)) (items int, err error)
 	// Write makes a file of batches.
 	Write func(fs wal.FS, path string, batches []sealed.Batch, opts sealed.Options) (sealed.Summary, error)
+	// Worth is the traces in files that outlive the bulk by themselves: what failed, or took as long as slow (0 = any).
+	Worth func(ctx context.Context, files []*sealed.File, slow time.Duration) (map[signal.TraceID]bool, error)
+	// Holds says whether anything in file is of the request that id names, and which traces are all of it.
+	Holds func(ctx context.Context, file *sealed.File, id string) (traces map[signal.TraceID]bool, found bool, err error)
 }
 
 const (
 	rowsExtension  = ".parquet"
 	indexExtension = ".idx"
 	cacheBytes     = 48 << 20 // footers and dictionaries of the files that are asked
-	// smallFile is how many rows files are made anew for when they are merged, rather than put one behind the other: so
-	// that a quiet system's hours become one row group.
-	smallFile = 512 << 10
 )
 
 // Open opens or creates the log in cfg.Dir.
@@ -111,17 +114,54 @@ func summary(s sealed.Summary) manifest.Summary {
 
 func (f *form) open(base string) (*sealed.File, error) { return sealed.Open(f.fs, path(base), f.cache) }
 
-func (f *form) join(ctx context.Context, base string, files []*sealed.File) (manifest.Summary, error) {
-	return manifest.Summary{}, errors.New("not yet")
+func (f *form) join(_ context.Context, base string, files []*sealed.File) (manifest.Summary, error) {
+	s, err := sealed.Concat(f.fs, path(base), files)
+	if err != nil {
+		return manifest.Summary{}, err
+	}
+	return f.publish(base, s)
 }
 
+// keep copies the rows of requests that are worth more than the bulk.
 func (f *form) keep(ctx context.Context, base string, files []*sealed.File, worth segment.Worth) (manifest.Summary, error) {
-	return manifest.Summary{}, errors.New("not yet")
+	traces, err := f.kind.Worth(ctx, files, worth.Slow)
+	if err != nil {
+		return manifest.Summary{}, err
+	}
+	s, err := sealed.Copy(f.fs, path(base), files, func(row sealed.Row) bool {
+		trace := row.Trace()
+		return !trace.IsZero() && (traces[trace] || worth.Pinned(trace.String())) || worth.Pinned(row.RequestID())
+	})
+	if err != nil {
+		return manifest.Summary{}, err
+	}
+	return f.publish(base, s)
 }
 
+// without copies a file but for the request that id names: its trace, if it is a trace ID, and what carries it as an ID.
 func (f *form) without(ctx context.Context, base string, file *sealed.File, id string) (manifest.Summary, error) {
-	return manifest.Summary{}, errors.New("not yet")
+	traces, found, err := f.kind.Holds(ctx, file, id)
+	if err != nil || !found {
+		return summary(file.Summary), err
+	}
+	s, err := sealed.Copy(f.fs, path(base), []*sealed.File{file}, func(row sealed.Row) bool {
+		trace := row.Trace()
+		return !(traces[trace] && !trace.IsZero()) && !row.Has(id)
+	})
+	if err != nil {
+		return manifest.Summary{}, err
+	}
+	return f.publish(base, s)
 }
 
-func (f *form) check(ctx context.Context, base string) error  { return nil }
-func (f *form) repair(ctx context.Context, base string) error { return errors.New("not yet") }
+func (f *form) check(ctx context.Context, base string) error {
+	return sealed.Check(ctx, f.fs, path(base))
+}
+
+func (f *form) repair(_ context.Context, base string) error {
+	damaged, err := sealed.RebuildIndex(f.fs, path(base))
+	if err == nil && damaged > 0 {
+		err = fmt.Errorf("%w: %s: %d rows cannot be read", sealed.ErrDamaged, path(base), damaged)
+	}
+	return err
+}

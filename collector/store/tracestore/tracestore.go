@@ -31,7 +31,7 @@ const maxTraces = 1000
 func Open(cfg segment.Config) (*Store, error) {
 	ids := key.NewIDs()
 	log, err := records.Open(cfg, records.Kind{
-		Write: sealed.WriteSpans,
+		Write: sealed.WriteSpans, Worth: worth, Holds: holds,
 		Keys: func(batch []byte, add func(key.Key)) (items int, err error) {
 			var keys []key.Key
 			err = otlp.Spans(batch, func(s *otlp.Span) error {
