@@ -16,21 +16,29 @@ func IDs() []string {
 	}
 }
 
+func names() []string {
+	return append([]string{semconv.ClientRequestID, semconv.ClientTraceID, semconv.HTTPRoute}, semconv.RequestIDAliases...)
+}
+
 func randomAttributes(t *rapid.T) []string {
 	var out []string
 	for range rapid.IntRange(0, 2).Draw(t, "attributes") {
-		names := append([]string{semconv.ClientRequestID, semconv.ClientTraceID, semconv.HTTPRoute}, semconv.RequestIDAliases...)
-		out = append(out, rapid.SampledFrom(names).Draw(t, "name"), rapid.SampledFrom(IDs()).Draw(t, "value"))
+		out = append(out, rapid.SampledFrom(names()).Draw(t, "name"), rapid.SampledFrom(IDs()).Draw(t, "value"))
 	}
 	return out
 }
 
-// RandomTraces draws a batch.
+// RandomTraces draws a batch. A span is always the same when its IDs are: who sends one twice sends it as it was.
 func RandomTraces(t *rapid.T) ptrace.Traces {
 	spans := make([]func(ptrace.Span), rapid.IntRange(0, 5).Draw(t, "spans"))
 	for i := range spans {
-		id := rapid.Byte().Draw(t, "span")
-		spans[i] = Span(rapid.ByteRange(0, 4).Draw(t, "trace"), id, randomAttributes(t)...)
+		trace, id := rapid.ByteRange(0, 4).Draw(t, "trace"), rapid.ByteRange(1, 250).Draw(t, "span")
+		pick := func(from []string, by int) string { return from[(int(id)*by+int(trace))%len(from)] }
+		var attributes []string
+		for n := range int(id) % 3 {
+			attributes = append(attributes, pick(names(), n+1), pick(IDs(), n+3))
+		}
+		spans[i] = Span(trace, id, attributes...)
 	}
 	return Batch(spans...)
 }
