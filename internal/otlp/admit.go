@@ -134,12 +134,13 @@ func admitMetrics(batch []byte) (kept []byte, items int, rejected Rejected, err 
 	if !errors.Is(err, errDeep) {
 		return nil, 0, rejected, err
 	}
-	judge := func(out, metric []byte) ([]byte, bool) {
-		if _, err := weigh(shapeMetric, metric); err == nil {
-			return append(out, metric...), true
+	judge := func(out, raw []byte) ([]byte, bool) {
+		if new(tally).add(metric, raw, 0) == nil {
+			return append(out, raw...), true
 		}
-		n, _ := justMetric.items(metric) // counted above
-		rejected.Add(Rejected{Items: int64(n), Why: fmt.Sprintf("%s: metric %q", tooDeep, short(metricName(metric))), Reason: ReasonAttributes})
+		var points tally
+		_ = points.add(justMetric, raw, 0) // counted above
+		rejected.Add(Rejected{Items: int64(points.items), Why: fmt.Sprintf("%s: metric %q", tooDeep, short(metricName(raw))), Reason: ReasonAttributes})
 		return out, false
 	}
 	kept, _ = rewrite(nil, batch, fieldResources, func(out, resource []byte) ([]byte, bool) {
