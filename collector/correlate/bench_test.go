@@ -1,9 +1,9 @@
 package correlate
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -12,6 +12,7 @@ import (
 
 	"weft/collector/correlate/facts"
 	"weft/collector/signal"
+	"weft/internal/otlp"
 	"weft/internal/semconv"
 )
 
@@ -142,10 +143,56 @@ func BenchmarkCorrelate(b *testing.B) {
 	b.Run("logs", func(b *testing.B) {
 		measure(b, func() { next(); c.Spans(now, spans) }, func() { c.Logs(now, logs) })
 	})
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	b.Logf("%d MiB of heap, %+v", m.HeapAlloc>>20, c.Stats())
+	b.Run("list the newest", func(b *testing.B) {
+		for b.Loop() {
+			c.List(Filter{Limit: 50})
+		}
+	})
+	b.Run("list what none matches", func(b *testing.B) {
+		for b.Loop() {
+			c.List(Filter{Limit: 50, Service: "nobody"})
+		}
+	})
+	b.Run("red", func(b *testing.B) {
+		for b.Loop() {
+			c.RED(now)
+		}
+	})
+	b.Logf("%d MiB of heap, %+v", heap()>>20, c.Stats())
+}
+
+// BenchmarkReplay is the price of a span at a restart: the walk of its batch, its facts and what the correlator does.
+func BenchmarkReplay(b *testing.B) {
+	batch, n, now := facts1000(), uint64(0), epoch
+	renew := func() { // other spans of other traces in the same bytes
+		now = now.Add(20 * time.Millisecond)
+		_ = otlp.Spans(batch, func(s *otlp.Span) error {
+			n++
+			trace, span := traceOf(n/8), spanOfRequest(n, 1)
+			copy(s.Raw[bytes.Index(s.Raw, s.TraceID[:]):], trace[:])
+			copy(s.Raw[bytes.Index(s.Raw, s.SpanID[:]):], span[:])
+			return nil
+		})
+	}
+	c := New(DefaultConfig())
+	var spans []facts.Span
+	replay := func() {
+		spans = spans[:0]
+		_ = otlp.Spans(batch, func(s *otlp.Span) error {
+			spans = append(spans, facts.Span{})
+			facts.ReadWire(s, &spans[len(spans)-1])
+			return nil
+		})
+		c.Replay(now, spans, nil)
+	}
+	for range 2000 {
+		renew()
+		replay()
+	}
+	measure(b, renew, replay)
+	if s := c.Stats(); s.Duplicates != 0 || s.Exchanges < 90_000 {
+		b.Errorf("%+v", s)
+	}
 }
 
 // facts1000 is a batch of 1000 spans of 480 bytes.

@@ -161,9 +161,18 @@ func (c *Correlator) takeLogs(now time.Time, logs []facts.Log) {
 
 // List is the exchanges that match, newest first.
 func (c *Correlator) List(f Filter) []Exchange {
+	l := newListing(f)
+	for more := true; more; {
+		more = c.listSome(l)
+	}
+	l.prune()
+	return l.best
+}
+
+func (c *Correlator) listSome(l *listing) (more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.join.list(f)
+	return c.join.list(l, atOnce)
 }
 
 // Find is the exchanges known by a request ID, a trace ID or a client's own request or trace ID, newest first.

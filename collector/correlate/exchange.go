@@ -3,7 +3,6 @@ package correlate
 import (
 	"bytes"
 	"cmp"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -242,42 +241,6 @@ func exchangesOf(g *group) []Exchange {
 		out[i] = rows[i].exchange()
 	}
 	return out
-}
-
-// list walks from the most recently touched group. It stops when what is left was last touched before the oldest
-// exchange it would return had begun. A lone call to a database is no request; it is still found by its ID.
-func (j *join) list(f Filter) []Exchange {
-	limit := f.Limit
-	if limit <= 0 {
-		limit = j.count * maxGateways
-	}
-	var best, rows []row
-	oldest := row{head: head{start: math.MinInt64}} // of the best, once there are enough
-	for g := j.head; g != nil && g.placed+placedFor >= oldest.head.start; g = g.next {
-		rows = g.rows(rows[:0])
-		for i := range rows {
-			if !rows[i].head.noRequest && rows[i].matches(&f) && newerRow(rows[i], oldest) < 0 {
-				best = append(best, rows[i])
-			}
-		}
-		if len(best) >= 2*limit || len(best) >= limit && oldest.group == nil {
-			slices.SortFunc(best, newerRow)
-			best = best[:limit]
-			oldest = best[limit-1]
-		}
-	}
-	slices.SortFunc(best, newerRow)
-	best = best[:min(len(best), limit)]
-	out := make([]Exchange, len(best))
-	for i := range best {
-		out[i] = best[i].exchange()
-	}
-	return out
-}
-
-func newerRow(a, b row) int {
-	return cmp.Or(cmp.Compare(b.head.start, a.head.start), strings.Compare(b.head.requestID, a.head.requestID),
-		bytes.Compare(b.head.span[:], a.head.span[:]))
 }
 
 func sortedKeys(set map[string]bool) []string {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -168,6 +169,45 @@ func TestFilter(t *testing.T) {
 		got := c.List(tc.filter)
 		if len(got) != tc.want || tc.want > 0 && got[0].RequestID != tc.first {
 			t.Errorf("%s: %d exchanges, want %d, first %s", tc.name, len(got), tc.want, tc.first)
+		}
+	}
+}
+
+// TestListBesideSpans: a list that lets others have their turn is sorted, has nothing twice, and has all that rests.
+func TestListBesideSpans(t *testing.T) {
+	c, now := New(DefaultConfig()), epoch
+	const resting = 3000
+	for i := range resting {
+		s := facts.Span{Trace: traceOf(1<<40 + uint64(i)), ID: spanID(i), Kind: signal.KindServer, Service: "rests", Start: now.UnixNano() + int64(i)}
+		c.Spans(now, []facts.Span{s})
+	}
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	writer.Go(func() {
+		traffic := newTraffic()
+		for range 200 {
+			now = now.Add(100 * time.Millisecond)
+			spans, logs := traffic.next(now)
+			c.Spans(now, spans)
+			c.Logs(now, logs)
+		}
+	})
+	for range 10 {
+		all, met, rests := c.List(Filter{}), map[signal.TraceID]bool{}, 0
+		for i, e := range all {
+			if met[e.TraceIDs[0]] || i > 0 && newestFirst(all[i-1], e) > 0 {
+				t.Fatalf("exchange %d of %d comes twice or out of order", i, len(all))
+			}
+			met[e.TraceIDs[0]] = true
+			if e.Service == "rests" {
+				rests++
+			}
+		}
+		if rests != resting {
+			t.Fatalf("%d of %d that rest", rests, resting)
+		}
+		if some := c.List(Filter{Service: "rests", Limit: 10}); len(some) != 10 || some[0].Start != epoch.UnixNano()+resting-1 {
+			t.Fatalf("the newest of those that rest: %+v", some)
 		}
 	}
 }

@@ -29,6 +29,7 @@ type group struct {
 	ids, client []string // its keys in byID and byClient
 	weight      int      // see join.weigh
 	placed      int64    // when it was put to the front
+	order       uint64   // how many were before
 	next, prev  *group
 
 	roomTraces [1]*trace

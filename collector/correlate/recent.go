@@ -4,6 +4,7 @@ package correlate
 type recent struct {
 	count     int
 	weight    int
+	placings  uint64
 	head, end *group
 }
 
@@ -55,7 +56,8 @@ func (j *join) newGroup() *group {
 // front puts a group that is in no order first.
 func (j *join) front(g *group) {
 	j.count++
-	g.placed = j.now
+	j.placings++
+	g.placed, g.order = j.now, j.placings
 	g.prev, g.next = nil, j.head
 	if j.head != nil {
 		j.head.prev = g
