@@ -34,9 +34,12 @@ type Deps struct {
 	Replayed [][]byte
 	// Verdicts are the verdicts that stand now. With nil, only changes are known.
 	Verdicts func() []sample.Verdict
+	// Conditions is where conditions are reported; nil is one of Alerts' own.
+	Conditions *Inbox
 }
 
-// Alerts opens an alert for an endpoint judged bad, ends it when it is healthy again, and has both sent.
+// Alerts opens an alert for an endpoint judged bad or a condition that fires, ends it when that is over, and has both
+// sent.
 type Alerts struct {
 	cfg  Config
 	deps Deps
@@ -57,9 +60,10 @@ type Alerts struct {
 	changed chan struct{}
 
 	// Owned by Run's loop.
-	open     map[sample.Key]*alert.Alert
-	versions map[sample.Key]uint64
-	seen     map[sample.Key]time.Time // when an open alert's endpoint last had a verdict
+	open       map[sample.Key]*alert.Alert
+	versions   map[sample.Key]uint64
+	seen       map[sample.Key]time.Time // when an open alert's endpoint last had a verdict
+	conditions conditions
 }
 
 // New replays the ledger. Nothing runs before Run, but changes handed in meanwhile are kept.
@@ -71,10 +75,14 @@ func New(cfg Config, deps Deps) (*Alerts, error) {
 	if err != nil {
 		return nil, err
 	}
+	if deps.Conditions == nil {
+		deps.Conditions = NewInbox()
+	}
 	a := &Alerts{
 		cfg: cfg, deps: deps, links: strings.TrimRight(cfg.ConsoleURL, "/"), internals: prometheus.NewRegistry(),
 		pending: map[sample.Key]sample.Verdict{}, changed: make(chan struct{}, 1),
 		open: map[sample.Key]*alert.Alert{}, versions: map[sample.Key]uint64{}, seen: map[sample.Key]time.Time{},
+		conditions: newConditions(),
 	}
 	a.marker = types.NewMarker(a.internals)
 	if a.ledger, err = notify.NewLedger(deps.Journal, deps.Replayed, deps.Log); err != nil {
@@ -131,9 +139,13 @@ func (a *Alerts) Run(ctx context.Context) error {
 
 func (a *Alerts) remember(kept []notify.Kept, now time.Time) {
 	for _, k := range kept {
-		if key := keyOf(k.Alert); k.Alert.EndsAt.IsZero() && k.Alert.Name() == AlertName {
-			a.open[key] = k.Alert
-			a.seen[key] = now
+		if !k.Alert.EndsAt.IsZero() {
+			continue
+		}
+		if _, ok := k.Alert.Labels[labelSubject]; ok {
+			a.conditions.remember(k.Alert, now)
+		} else if k.Alert.Name() == AlertName {
+			a.open[keyOf(k.Alert)], a.seen[keyOf(k.Alert)] = k.Alert, now
 		}
 	}
 }
@@ -152,8 +164,12 @@ func (a *Alerts) loop(ctx context.Context, p *pipeline) error {
 			return nil
 		case <-a.changed:
 			a.takeUp(ctx, p)
+		case <-a.deps.Conditions.changed:
+			a.takeUpConditions(ctx, p)
 		case now := <-reconcile.C:
 			a.takeUp(ctx, p)
+			a.takeUpConditions(ctx, p)
+			a.endUnreported(ctx, p, now)
 			if a.deps.Verdicts != nil {
 				a.reconcile(ctx, p, now.After(settled))
 			}
@@ -212,7 +228,7 @@ func (a *Alerts) judge(v sample.Verdict, now time.Time) *alert.Alert {
 	switch {
 	case al == nil:
 		return nil
-	case open == nil && len(a.open) >= maxOpen:
+	case open == nil && a.tooMany():
 		a.notOpened.Add(1)
 		return nil
 	case !al.EndsAt.IsZero():
@@ -227,6 +243,8 @@ func (a *Alerts) judge(v sample.Verdict, now time.Time) *alert.Alert {
 	return al
 }
 
+func (a *Alerts) tooMany() bool { return len(a.open)+len(a.conditions.open) >= maxOpen }
+
 func (a *Alerts) close(key sample.Key, al *alert.Alert) *alert.Alert {
 	delete(a.open, key)
 	delete(a.seen, key)
@@ -236,9 +254,13 @@ func (a *Alerts) close(key sample.Key, al *alert.Alert) *alert.Alert {
 
 // put writes alerts to the ledger before the pipeline sees them. A full disk must not stop a page, so it goes on.
 func (a *Alerts) put(ctx context.Context, p *pipeline, alerts []*alert.Alert) {
+	if len(alerts) == 0 {
+		return
+	}
 	for _, al := range alerts {
 		if err := a.ledger.Keep(al); err != nil {
-			a.deps.Log.Error("alert is not durable", "endpoint", keyOf(al).String(), "error", err)
+			a.deps.Log.Error("alert is not durable", "alert", al.Name(), "service", string(al.Labels[labelService]),
+				"endpoint", string(al.Labels[labelEndpoint]), "subject", string(al.Labels[labelSubject]), "error", err)
 		}
 	}
 	if err := p.store.Put(ctx, alerts...); err != nil {

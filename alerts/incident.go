@@ -23,7 +23,6 @@ const (
 	labelService  model.LabelName = "service"
 	labelEndpoint model.LabelName = "endpoint"
 	labelSeverity model.LabelName = "severity"
-	severity                      = "critical"
 )
 
 // Annotations of an alert.
@@ -99,7 +98,7 @@ func fire(open *alert.Alert, v sample.Verdict, links string, now time.Time) *ale
 		StartsAt: starts,
 		Labels: model.LabelSet{
 			model.AlertNameLabel: AlertName, labelService: value(v.Endpoint.Service), labelEndpoint: value(v.Endpoint.Instance),
-			labelSeverity: severity,
+			labelSeverity: SeverityCritical,
 		},
 		GeneratorURL: endpointURL(links, v.Endpoint),
 		Annotations:  annotate(v, links),
@@ -135,7 +134,7 @@ func annotate(v sample.Verdict, links string) model.LabelSet {
 		annotationDescription: model.LabelValue(text(v.Reason)),
 		annotationEvidence:    model.LabelValue(text(evidence(v.Evidence))),
 		annotationConsole:     model.LabelValue(endpointURL(links, v.Endpoint)),
-		annotationRunbook:     model.LabelValue(links + "/runbooks/" + AlertName),
+		annotationRunbook:     runbookURL(links, AlertName),
 	}
 	ids := requestIDs(v.Evidence.RequestIDs)
 	if len(ids) > 0 {
@@ -247,6 +246,10 @@ func isRequestID(id string) bool {
 
 func endpointURL(links string, k sample.Key) string {
 	return links + "/endpoints/" + url.PathEscape(k.Service) + "/" + url.PathEscape(k.Instance)
+}
+
+func runbookURL(links, name string) model.LabelValue {
+	return model.LabelValue(links + "/runbooks/" + url.PathEscape(name))
 }
 
 func value(s string) model.LabelValue { return model.LabelValue(text(s)) }

@@ -15,7 +15,8 @@ import (
 type Alert struct {
 	AlertName   string            `json:"alertname"`
 	Service     string            `json:"service"`
-	Endpoint    string            `json:"endpoint"` // its instance, e.g. "payment-2"
+	Endpoint    string            `json:"endpoint"` // its instance, e.g. "payment-2"; empty for a condition
+	Subject     string            `json:"subject"`  // what a condition is about; empty for an endpoint
 	Severity    string            `json:"severity"`
 	State       string            `json:"state"` // firing, silenced, resolved
 	StartsAt    time.Time         `json:"starts_at"`
@@ -48,7 +49,7 @@ func (a *Alerts) views(wanted func(*alert.Alert) bool) []Alert {
 func (a *Alerts) view(al *alert.Alert) Alert {
 	out := Alert{
 		AlertName: al.Name(), Service: string(al.Labels[labelService]), Endpoint: string(al.Labels[labelEndpoint]),
-		Severity: string(al.Labels[labelSeverity]), State: "firing", StartsAt: al.StartsAt,
+		Subject: string(al.Labels[labelSubject]), Severity: string(al.Labels[labelSeverity]), State: "firing", StartsAt: al.StartsAt,
 		Annotations: make(map[string]string, len(al.Annotations)), RequestIDs: strings.Fields(string(al.Annotations[annotationRequestIDs])),
 		Fingerprint: al.Fingerprint().String(),
 	}
@@ -75,13 +76,13 @@ type Outbox struct {
 	notify.Stats
 	Webhook  string            `json:"webhook"` // scheme and host only: the rest may hold a token; empty = none configured
 	Retrying []notify.Retrying `json:"retrying"`
-	// NotOpened counts alerts dropped because too many were open at once.
+	// NotOpened counts alerts dropped because too many were open at once, or because a condition had no name or subject.
 	NotOpened uint64 `json:"not_opened"`
 }
 
 // Outbox reads the outbox.
 func (a *Alerts) Outbox() Outbox {
-	out := Outbox{Stats: a.ledger.Stats(), Retrying: a.sender.Retrying(), NotOpened: a.notOpened.Load()}
+	out := Outbox{Stats: a.ledger.Stats(), Retrying: a.sender.Retrying(), NotOpened: a.notOpened.Load() + a.deps.Conditions.dropped.Load()}
 	if u, err := url.Parse(a.cfg.Webhook.URL); err == nil && u.Host != "" {
 		out.Webhook = u.Scheme + "://" + u.Host
 	}

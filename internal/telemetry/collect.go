@@ -10,19 +10,31 @@ import (
 	"weft/internal/telemetry/delivery"
 )
 
+// The ledger of what was handed to telemetry: accepted = sent + dropped of all reasons + queued, exact in every scrape.
 var (
-	droppedDesc = prometheus.NewDesc("weft_telemetry_dropped_total",
-		"Spans, log records or metric exports that the agent did not get, by reason.", []string{"signal", "reason"}, nil)
-	exportedDesc = prometheus.NewDesc("weft_telemetry_exported_total",
-		"Spans, log records or metric points that the agent took.", []string{"signal"}, nil)
-	pendingDesc = prometheus.NewDesc("weft_telemetry_pending_bytes",
-		"Encoded, and waiting for the agent or on the way to it.", []string{"signal"}, nil)
+	acceptedDesc = prometheus.NewDesc("weft_telemetry_accepted_items_total",
+		"Spans, log records or metric points to be sent to the agent.", []string{"signal"}, nil)
+	sentDesc = prometheus.NewDesc("weft_telemetry_sent_items_total",
+		"Items that the agent has acknowledged.", []string{"signal"}, nil)
+	droppedDesc = prometheus.NewDesc("weft_telemetry_dropped_items_total",
+		"Items that were given up, by reason.", []string{"signal", "reason"}, nil)
+	queuedDesc = prometheus.NewDesc("weft_telemetry_queued_items",
+		"Items that wait for the agent or are on the way to it.", []string{"signal"}, nil)
+	queuedBytesDesc = prometheus.NewDesc("weft_telemetry_queued_bytes",
+		"Bytes that wait for the agent or are on the way to it.", []string{"signal"}, nil)
+	epochDesc = prometheus.NewDesc("weft_telemetry_epoch_seconds",
+		"Unix time at which this process's ledger began at zero.", nil, nil)
 	overflowDesc = prometheus.NewDesc("weft_telemetry_overflow_total",
 		"Durations counted under the overflow set, because there are too many attribute sets.", nil, nil)
 )
 
 // Collect makes the duration histograms and Telemetry's own counters part of registry.
 func (t *Telemetry) Collect(registry *prometheus.Registry) { registry.MustRegister(collector{t}) }
+
+// ledgers is where every item went, by signal.
+func (t *Telemetry) ledgers() map[string]delivery.Ledger {
+	return map[string]delivery.Ledger{"traces": t.spans.Ledger(), "logs": t.logs.Ledger(), "metrics": t.points.read()}
+}
 
 // collector describes nothing, which tells the registry that its metrics are not known beforehand.
 type collector struct{ t *Telemetry }
@@ -33,18 +45,21 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, s := range c.t.durations.read() {
 		out <- s.prometheus()
 	}
-	for name, n := range map[string]*delivery.Counters{"spans": &c.t.spans.Counters, "logs": &c.t.logs.Counters, "metrics": &c.t.metrics} {
-		for reason, value := range map[string]uint64{
-			"overflow": n.Overflow.Load(), "refused": n.Refused.Load(),
-			"oversized": n.Oversized.Load(), "unfinished": n.Unfinished.Load(),
-		} {
-			out <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(value), name, reason)
+	for signal, l := range c.t.ledgers() {
+		count := func(desc *prometheus.Desc, kind prometheus.ValueType, value uint64, labels ...string) {
+			out <- prometheus.MustNewConstMetric(desc, kind, float64(value), append([]string{signal}, labels...)...)
 		}
-		out <- prometheus.MustNewConstMetric(exportedDesc, prometheus.CounterValue, float64(n.Exported.Load()), name)
+		count(acceptedDesc, prometheus.CounterValue, l.Accepted)
+		count(sentDesc, prometheus.CounterValue, l.Sent)
+		for reason, dropped := range l.Dropped {
+			count(droppedDesc, prometheus.CounterValue, dropped, delivery.Reason(reason).String())
+		}
+		count(queuedDesc, prometheus.GaugeValue, l.Queued)
 	}
-	for name, q := range map[string]*delivery.Queue{"spans": c.t.spans, "logs": c.t.logs} {
-		out <- prometheus.MustNewConstMetric(pendingDesc, prometheus.GaugeValue, float64(q.Pending()), name)
+	for signal, q := range map[string]*delivery.Queue{"traces": c.t.spans, "logs": c.t.logs} {
+		out <- prometheus.MustNewConstMetric(queuedBytesDesc, prometheus.GaugeValue, float64(q.Bytes()), signal)
 	}
+	out <- prometheus.MustNewConstMetric(epochDesc, prometheus.GaugeValue, float64(c.t.durations.start.UnixNano())/1e9)
 	out <- prometheus.MustNewConstMetric(overflowDesc, prometheus.CounterValue, float64(c.t.durations.overflow.Load()))
 }
 

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"math"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/mem"
@@ -43,31 +44,63 @@ func (t *Telemetry) runMetrics(ctx, sending context.Context, send delivery.Send)
 	for {
 		select {
 		case <-ctx.Done():
-			t.exportMetrics(sending, send)
+			t.exportMetrics(sending, send, delivery.Unfinished)
 			return nil
 		case <-tick.C:
-			t.exportMetrics(sending, send)
+			t.exportMetrics(sending, send, delivery.Superseded)
 		}
 	}
 }
 
-func (t *Telemetry) exportMetrics(ctx context.Context, send delivery.Send) {
+// exportMetrics sends every point once; points that the agent cannot take now are dropped as failed says.
+func (t *Telemetry) exportMetrics(ctx context.Context, send delivery.Send, failed delivery.Reason) {
 	now := time.Now()
 	all := t.durations.read()
 	since := time.Unix(0, t.durations.sentTo.Load())
+	t.points.accept(len(all))
 	for len(all) > 0 {
 		n := min(len(all), 500) // some 400 bytes each: one request stays far below a receiver's limit
 		body := appendHistograms(nil, all[:n], window{t.durations.start, now, since})
 		rejected, err := send(ctx, mem.BufferSlice{mem.SliceBuffer(body)})
-		if err != nil {
-			t.metrics.Unfinished.Add(uint64(n))
+		switch {
+		case err == nil:
+			rejected = min(rejected, n)
+			t.points.settle(n-rejected, rejected, delivery.Rejected)
+		case !delivery.Retryable(err):
+			t.points.settle(0, n, delivery.Refused)
+		default:
+			t.points.settle(0, len(all), failed)
 			return
 		}
-		t.metrics.Refused.Add(uint64(min(rejected, n)))
-		t.metrics.Exported.Add(uint64(n - min(rejected, n)))
 		all = all[n:]
 	}
 	t.durations.sentTo.Store(now.UnixNano())
+}
+
+// points is the ledger of metric points, which need no queue: an export accepts them all and settles them.
+type points struct {
+	mu     sync.Mutex
+	ledger delivery.Ledger
+}
+
+func (p *points) accept(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ledger.Accepted += uint64(n)
+	p.ledger.Queued += uint64(n)
+}
+
+func (p *points) settle(sent, dropped int, why delivery.Reason) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ledger.Queued -= uint64(sent + dropped)
+	p.ledger.Settle(sent, dropped, why)
+}
+
+func (p *points) read() delivery.Ledger {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ledger
 }
 
 // window is the time that cumulative points cover, and from when on exemplars are news.

@@ -1,6 +1,6 @@
 // Package telemetry reports what a proxy does to the agent of its node: spans, log records, durations and samples.
 //
-// A request's path encodes OTLP by hand into pending buffers, without garbage in steady state, and never waits: a slow
+// A request's path encodes OTLP by hand into queues, without garbage in steady state, and never waits: a slow
 // or dead agent costs the oldest items, and every one of them is counted.
 package telemetry
 
@@ -23,11 +23,11 @@ import (
 )
 
 const (
-	spanBytes = 8 << 20 // pending spans: some 15,000, the newest seconds of a busy proxy
+	spanBytes = 8 << 20 // queued spans: some 15,000, the newest seconds of a busy proxy
 	logBytes  = 4 << 20
 
 	metricsInterval = 2 * time.Second
-	drainTime       = 2 * time.Second // for what is pending when Run is told to stop
+	drainTime       = 2 * time.Second // for what is queued when Run is told to stop
 )
 
 // Config says where the agent listens. An empty address turns that part off.
@@ -61,7 +61,7 @@ type Telemetry struct {
 	resource  []byte // the encoded Resource message
 	spans     *delivery.Queue
 	logs      *delivery.Queue
-	metrics   delivery.Counters
+	points    points
 	durations *histograms
 }
 
@@ -84,7 +84,7 @@ func New(cfg Config, r Resource) (*Telemetry, error) {
 	}, nil
 }
 
-// Run sends until ctx ends, then sends what is pending for at most two seconds.
+// Run sends until ctx ends, then sends what is queued for at most two seconds.
 func (t *Telemetry) Run(ctx context.Context) error {
 	if t.agent == "" {
 		<-ctx.Done()
@@ -120,7 +120,7 @@ func (t *Telemetry) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Span encodes s into the pending buffer; nothing of s is retained.
+// Span encodes s into the queue; nothing of s is retained.
 func (t *Telemetry) Span(s *Span) {
 	if t.agent == "" {
 		return
@@ -131,7 +131,7 @@ func (t *Telemetry) Span(s *Span) {
 	scratch.Put(b)
 }
 
-// Log encodes r into the pending buffer; nothing of r is retained.
+// Log encodes r into the queue; nothing of r is retained.
 func (t *Telemetry) Log(r *Record) {
 	if t.agent == "" {
 		return

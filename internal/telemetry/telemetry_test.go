@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"weft/internal/telemetry/delivery"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,6 +36,8 @@ type fakeAgent struct {
 	spans  []string
 	logs   []string
 	points int
+	// rejects is how many items of a request it leaves out, the first ones, and says so.
+	rejects atomic.Int64
 }
 
 func startAgent(t *testing.T, addr string) *fakeAgent {
@@ -84,9 +89,13 @@ type traceServer struct {
 }
 
 func (s *traceServer) Export(_ context.Context, r ptraceotlp.ExportRequest) (ptraceotlp.ExportResponse, error) {
-	return ptraceotlp.NewExportResponse(), s.fake.take(func() {
-		for _, span := range r.Traces().ResourceSpans().At(0).ScopeSpans().At(0).Spans().All() {
-			s.fake.spans = append(s.fake.spans, span.Name())
+	answer, reject := ptraceotlp.NewExportResponse(), s.fake.rejects.Load()
+	answer.PartialSuccess().SetRejectedSpans(reject)
+	return answer, s.fake.take(func() {
+		for i, span := range r.Traces().ResourceSpans().At(0).ScopeSpans().At(0).Spans().All() {
+			if i >= int(reject) {
+				s.fake.spans = append(s.fake.spans, span.Name())
+			}
 		}
 	})
 }
@@ -97,9 +106,13 @@ type logServer struct {
 }
 
 func (s *logServer) Export(_ context.Context, r plogotlp.ExportRequest) (plogotlp.ExportResponse, error) {
-	return plogotlp.NewExportResponse(), s.fake.take(func() {
-		for _, record := range r.Logs().ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().All() {
-			s.fake.logs = append(s.fake.logs, record.Body().Str())
+	answer, reject := plogotlp.NewExportResponse(), s.fake.rejects.Load()
+	answer.PartialSuccess().SetRejectedLogRecords(reject)
+	return answer, s.fake.take(func() {
+		for i, record := range r.Logs().ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().All() {
+			if i >= int(reject) {
+				s.fake.logs = append(s.fake.logs, record.Body().Str())
+			}
 		}
 	})
 }
@@ -110,7 +123,9 @@ type metricServer struct {
 }
 
 func (s *metricServer) Export(_ context.Context, r pmetricotlp.ExportRequest) (pmetricotlp.ExportResponse, error) {
-	return pmetricotlp.NewExportResponse(), s.fake.take(func() { s.fake.points += r.Metrics().DataPointCount() })
+	answer, reject := pmetricotlp.NewExportResponse(), s.fake.rejects.Load()
+	answer.PartialSuccess().SetRejectedDataPoints(reject)
+	return answer, s.fake.take(func() { s.fake.points += r.Metrics().DataPointCount() - int(reject) })
 }
 
 // running starts t and returns a function that stops it and waits.
@@ -164,12 +179,12 @@ func TestEverySignalReachesTheAgent(t *testing.T) {
 		spans, logs, points := agent.count()
 		return spans == 10 && logs == 10 && points >= 1
 	})
-	eventually(t, "all counted as exported", func() bool {
-		return tel.spans.Exported.Load() == 10 && tel.logs.Exported.Load() == 10
+	eventually(t, "all counted as sent", func() bool {
+		return tel.spans.Ledger().Sent == 10 && tel.logs.Ledger().Sent == 10
 	})
 }
 
-func TestStoppingSendsWhatIsPending(t *testing.T) {
+func TestStoppingSendsWhatIsQueued(t *testing.T) {
 	agent := startAgent(t, "127.0.0.1:0")
 	tel := newTelemetry(t, agent.addr)
 	stop := running(t, tel)
@@ -201,7 +216,7 @@ func TestARefusalIsRetriedOrCounted(t *testing.T) {
 	eventually(t, "the span, after two refusals", func() bool { spans, _, _ := agent.count(); return spans == 1 })
 	agent.set(func() error { return status.Error(codes.InvalidArgument, "bad") })
 	tel.Span(&Span{Name: "refused"})
-	eventually(t, "the refusal counted", func() bool { return tel.spans.Refused.Load() == 1 })
+	eventually(t, "the refusal counted", func() bool { return tel.spans.Ledger().Dropped[delivery.Refused] == 1 })
 	agent.set(nil)
 	tel.Span(&Span{Name: "after"})
 	eventually(t, "the next span", func() bool { spans, _, _ := agent.count(); return spans == 2 })
@@ -227,8 +242,8 @@ func TestADeadAgentCostsTheOldest(t *testing.T) {
 			runtime.Gosched() // let batches fail on the way
 		}
 	}
-	if pending := tel.spans.Pending(); pending > spanBytes {
-		t.Fatalf("%d bytes pending", pending)
+	if queued := tel.spans.Bytes(); queued > spanBytes {
+		t.Fatalf("%d bytes queued", queued)
 	}
 	agent := startAgent(t, addr)
 	eventually(t, "the newest span", func() bool {
@@ -237,12 +252,12 @@ func TestADeadAgentCostsTheOldest(t *testing.T) {
 		return len(agent.spans) > 0 && agent.spans[len(agent.spans)-1] == fmt.Sprint(total-1)
 	})
 	stop()
-	exported, dropped := tel.spans.Exported.Load(), tel.spans.Overflow.Load()
-	if exported+dropped != total || dropped == 0 {
-		t.Fatalf("exported %d + dropped %d != %d", exported, dropped, total)
+	l := tel.spans.Ledger()
+	if l.Sent+l.Dropped[delivery.Overflow] != total || l.Dropped[delivery.Overflow] == 0 {
+		t.Fatalf("not %d: %+v", total, l)
 	}
-	if spans, _, _ := agent.count(); uint64(spans) != exported {
-		t.Fatalf("agent has %d, exported %d", spans, exported)
+	if spans, _, _ := agent.count(); uint64(spans) != l.Sent {
+		t.Fatalf("agent has %d, sent %d", spans, l.Sent)
 	}
 }
 
@@ -259,9 +274,8 @@ func TestASilentAgentDoesNotBlock(t *testing.T) {
 		tel.Span(&Span{Name: "silence", Attrs: []Attr{Str("padding", strings.Repeat("x", 400))}})
 	}
 	stop()
-	n := &tel.spans.Counters
-	if n.Overflow.Load()+n.Unfinished.Load() != 40_000 {
-		t.Fatalf("overflow %d + unfinished %d != 40000", n.Overflow.Load(), n.Unfinished.Load())
+	if l := tel.spans.Ledger(); l.Dropped[delivery.Overflow]+l.Dropped[delivery.Unfinished] != 40_000 {
+		t.Fatalf("not 40000: %+v", l)
 	}
 }
 
@@ -272,7 +286,7 @@ func TestOversizedSpanIsCounted(t *testing.T) {
 		attrs[i] = Str(fmt.Sprint(i), strings.Repeat("x", maxText))
 	}
 	tel.Span(&Span{Attrs: attrs})
-	if n := tel.spans.Oversized.Load(); n != 1 {
+	if n := tel.spans.Ledger().Dropped[delivery.Oversized]; n != 1 {
 		t.Fatalf("%d oversized", n)
 	}
 }
@@ -310,7 +324,7 @@ func TestMetricsEndpoint(t *testing.T) {
 	for _, f := range families {
 		names[f.GetName()] = len(f.GetMetric())
 	}
-	if names["http_server_request_duration_seconds"] != 2 || names["weft_telemetry_dropped_total"] != 12 || names["weft_lane_reports_total"] != 1 {
+	if names["http_server_request_duration_seconds"] != 2 || names["weft_telemetry_dropped_items_total"] != 18 || names["weft_lane_reports_total"] != 1 {
 		t.Fatalf("families %v", names)
 	}
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {

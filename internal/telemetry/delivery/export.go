@@ -135,8 +135,10 @@ type Exporter struct {
 	Send  Send
 }
 
-// Run sends until ctx ends; calls live in sending, which ends a little later, so that what is pending still goes out.
+// Run sends until ctx ends; calls live in sending, which ends a little later, so that what is queued still goes out.
+// Afterwards the queue is closed.
 func (e *Exporter) Run(ctx, sending context.Context) error {
+	defer e.Queue.close()
 	for e.wait(ctx) {
 		e.deliver(ctx, sending, e.Queue.take())
 	}
@@ -156,7 +158,7 @@ func (e *Exporter) wait(ctx context.Context) bool {
 		if due && some {
 			return ctx.Err() == nil
 		}
-		var again <-chan time.Time // nothing pending: sleep until something is
+		var again <-chan time.Time // nothing queued: sleep until something is
 		if some {
 			again = time.After(lightDelay / 2)
 		}
@@ -175,20 +177,17 @@ func (e *Exporter) deliver(ctx, sending context.Context, b *batch) {
 		rejected, err := e.Send(sending, b.body)
 		switch {
 		case err == nil:
-			rejected = min(rejected, b.items)
-			e.Queue.Refused.Add(uint64(rejected))
-			b.items -= rejected
-			e.Queue.settle(b, &e.Queue.Exported)
+			e.Queue.settle(b, b.items-min(rejected, b.items), Rejected)
 			return
-		case !retryable(err):
+		case !Retryable(err):
 			slog.Error("the agent refuses telemetry", "items", b.items, "error", err)
-			e.Queue.settle(b, &e.Queue.Refused)
+			e.Queue.settle(b, 0, Refused)
 			return
 		case e.Queue.abandoned():
-			e.Queue.settle(b, &e.Queue.Overflow)
+			e.Queue.settle(b, 0, Overflow)
 			return
 		case ctx.Err() != nil: // no second try while stopping
-			e.Queue.settle(b, &e.Queue.Unfinished)
+			e.Queue.settle(b, 0, Unfinished)
 			return
 		}
 		select {
@@ -198,8 +197,8 @@ func (e *Exporter) deliver(ctx, sending context.Context, b *batch) {
 	}
 }
 
-// retryable follows the OTLP specification's table of gRPC codes.
-func retryable(err error) bool {
+// Retryable follows the OTLP specification's table of gRPC codes.
+func Retryable(err error) bool {
 	switch status.Code(err) {
 	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
 		return true

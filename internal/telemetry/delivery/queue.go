@@ -4,7 +4,6 @@ package delivery
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/mem"
@@ -24,15 +23,6 @@ const (
 	maxItemSize = chunkBytes - 8
 )
 
-// Counters say where every item of a signal went: accepted = exported + dropped + pending.
-type Counters struct {
-	Exported   atomic.Uint64
-	Overflow   atomic.Uint64 // dropped: the buffer was full, oldest first
-	Refused    atomic.Uint64 // dropped: the agent said it will never take it
-	Oversized  atomic.Uint64 // dropped: one item beyond 64 KiB
-	Unfinished atomic.Uint64 // dropped: still pending when Run ended
-}
-
 // chunk is a run of encoded items, each with its tag and length.
 type chunk struct {
 	data  []byte
@@ -41,18 +31,20 @@ type chunk struct {
 
 // Queue holds the encoded items of one signal until the agent has taken them.
 type Queue struct {
-	Counters
 	limit int
 	wake  chan struct{} // told when the queue stops being empty, and when a whole request is ready
 	free  chunkPool
 
-	mu     sync.Mutex
-	chunks []*chunk // oldest first; the last one is being filled
-	bytes  int
-	items  int
-	sent   int       // bytes of the batch on its way; they count until it is abandoned
-	first  time.Time // when the oldest item came
-	urgent bool      // one of the items reports a failure
+	mu      sync.Mutex
+	chunks  []*chunk // oldest first; the last one is being filled
+	bytes   int
+	items   int
+	sending int       // bytes of the batch on its way; they count until it is abandoned
+	flying  int       // items of the batch on its way, abandoned or not
+	first   time.Time // when the oldest item came
+	urgent  bool      // one of the items reports a failure
+	closed  bool      // nobody sends any more
+	ledger  Ledger    // but for Queued, which is counted where the items are
 }
 
 // NewQueue holds at most limit bytes.
@@ -62,12 +54,13 @@ func NewQueue(limit int) *Queue {
 
 // Add copies one encoded item in, and drops the oldest ones when there is no room.
 func (q *Queue) Add(item []byte, urgent bool) {
-	if len(item) > maxItemSize {
-		q.Oversized.Add(1)
-		return
-	}
 	size := protowire.SizeTag(ItemField) + protowire.SizeBytes(len(item))
 	q.mu.Lock()
+	q.ledger.Accepted++
+	if !q.fits(item) {
+		q.mu.Unlock()
+		return
+	}
 	last := q.last()
 	if last == nil || len(last.data)+size > chunkBytes {
 		last = q.free.get()
@@ -94,6 +87,19 @@ func (q *Queue) Add(item []byte, urgent bool) {
 	}
 }
 
+// fits drops an item that no request could hold, or that nobody will send.
+func (q *Queue) fits(item []byte) bool {
+	switch {
+	case len(item) > maxItemSize:
+		q.ledger.Dropped[Oversized]++
+	case q.closed:
+		q.ledger.Dropped[Unfinished]++
+	default:
+		return true
+	}
+	return false
+}
+
 func (q *Queue) last() *chunk {
 	if len(q.chunks) == 0 {
 		return nil
@@ -103,18 +109,41 @@ func (q *Queue) last() *chunk {
 
 // makeRoom gives up the oldest: first the batch on its way (counted only if it fails), then whole chunks.
 func (q *Queue) makeRoom() {
-	for q.bytes+q.sent > q.limit {
-		if q.sent > 0 {
-			q.sent = 0
+	for q.bytes+q.sending > q.limit {
+		if q.sending > 0 {
+			q.sending = 0
 			continue
 		}
-		oldest := q.chunks[0]
-		q.chunks = q.chunks[1:]
-		q.bytes -= len(oldest.data)
-		q.items -= oldest.items
-		q.Overflow.Add(uint64(oldest.items))
-		q.free.put(oldest)
+		q.dropOldest(Overflow)
 	}
+}
+
+func (q *Queue) dropOldest(why Reason) {
+	oldest := q.chunks[0]
+	q.chunks = q.chunks[1:]
+	q.bytes -= len(oldest.data)
+	q.items -= oldest.items
+	q.ledger.Dropped[why] += uint64(oldest.items)
+	q.free.put(oldest)
+}
+
+// close drops what is left, since nobody sends it any more.
+func (q *Queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	for len(q.chunks) > 0 {
+		q.dropOldest(Unfinished)
+	}
+}
+
+// Ledger is where every item went, at one moment.
+func (q *Queue) Ledger() Ledger {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.ledger
+	l.Queued = uint64(q.items + q.flying)
+	return l
 }
 
 // due says whether to send now, and whether there is anything to send at all.
@@ -126,11 +155,11 @@ func (q *Queue) due(now time.Time) (due, some bool) {
 	return q.bytes >= sendBytes || (quick && age >= lightDelay) || age >= flushDelay, q.items > 0
 }
 
-// Pending is what waits or is on its way, in bytes.
-func (q *Queue) Pending() int {
+// Bytes is what waits or is on its way, unless that was abandoned.
+func (q *Queue) Bytes() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.bytes + q.sent
+	return q.bytes + q.sending
 }
 
 // take moves out the oldest chunks, as many as make one request.
@@ -147,7 +176,7 @@ func (q *Queue) take() *batch {
 	}
 	q.bytes -= b.bytes
 	q.items -= b.items
-	q.sent = b.bytes
+	q.sending, q.flying = b.bytes, b.items
 	q.first = time.Now()
 	if q.items == 0 {
 		q.urgent = false
@@ -155,11 +184,11 @@ func (q *Queue) take() *batch {
 	return b
 }
 
-// settle ends a batch: it was exported, or is given up for good.
-func (q *Queue) settle(b *batch, into *atomic.Uint64) {
-	into.Add(uint64(b.items))
+// settle ends a batch: so many of its items were sent, and the rest are given up for good.
+func (q *Queue) settle(b *batch, sent int, rest Reason) {
 	q.mu.Lock()
-	q.sent = 0
+	q.sending, q.flying = 0, 0
+	q.ledger.Settle(sent, b.items-sent, rest)
 	q.mu.Unlock()
 	b.body.Free()
 }
@@ -168,7 +197,7 @@ func (q *Queue) settle(b *batch, into *atomic.Uint64) {
 func (q *Queue) abandoned() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.sent == 0
+	return q.sending == 0
 }
 
 // batch is what one Export call carries.
