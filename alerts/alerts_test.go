@@ -139,12 +139,17 @@ func quick(url string) Config {
 
 func start(t *testing.T, cfg Config, journal *memory, verdicts func() []sample.Verdict) process {
 	t.Helper()
-	a, err := New(cfg, Deps{
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Journal: journal, Replayed: journal.all(), Verdicts: verdicts,
-	})
+	a, err := New(cfg, Deps{Log: discard(), Journal: journal, Replayed: journal.all(), Verdicts: verdicts})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return run(t, a)
+}
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func run(t *testing.T, a *Alerts) process {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()

@@ -163,7 +163,10 @@ func TestConsoleInARealBrowser(t *testing.T) {
 		t.Error("telemetry became an element")
 	}
 
-	run(t, ctx, chromedp.Navigate(base+"/alerts"), sees("firing", "dead letters", "not accepted yet", "receiver answered 404"), shot(t, "alerts"))
+	run(t, ctx, chromedp.Navigate(base+"/alerts"), sees("firing", "dead letters", "not accepted yet", "receiver answered 404",
+		"the collector's store refuses what it is sent", "it takes what it is sent again"), shot(t, "alerts"))
+	run(t, ctx, chromedp.Click(chromedp.CSS(`.alert h3 a[href="/runbooks/StoreRefuses"]`)), sees("restarting is not needed"),
+		chromedp.Navigate(base+"/alerts"), sees("firing"))
 	run(t, ctx, chromedp.Click(chromedp.CSS(`.alert a[href="/runbooks/EndpointUnhealthy"]`)), sees("open one of the example requests"),
 		chromedp.KeyEvent("?"), chromedp.WaitVisible(chromedp.CSS(`dialog[open]`)), shot(t, "help"))
 	run(t, ctx, chromedp.Navigate(base+"/requests/none-of-these"), sees("no request by this id", "asking again"),

@@ -166,8 +166,11 @@ func (f *fixture) alerts() object {
 				"routing":     "Every proxy has been told to leave it; the other endpoints of payment carry its traffic. It returns by one probe and a slow start.",
 			}}
 	}
+	refuses := object{"fingerprint": "refuses", "name": "StoreRefuses", "status": "resolved", "severity": "critical", "endpoint": "", "subject": "collector store",
+		"summary": "The collector's store refuses what it is sent", "starts_at": f.at(-5 * time.Hour), "ends_at": f.at(-4 * time.Hour), "request_ids": []string{}, "labels": object{},
+		"annotations": object{"description": "No space left: " + hostile, "resolution": "It takes what it is sent again."}}
 	return object{
-		"alerts": []object{alert("payment-2", "firing", -29*time.Second, 0), alert("payment-3", "resolved", -3*time.Hour, -170*time.Minute)},
+		"alerts": []object{alert("payment-2", "firing", -29*time.Second, 0), alert("payment-3", "resolved", -3*time.Hour, -170*time.Minute), refuses},
 		"outbox": object{"queued": 1, "sent": 12, "refused": 1, "not_durable": 0, "webhook": "http://127.0.0.1:9099",
 			"retrying":     []object{{"id": "a", "group_key": `{}:{service="payment"}`, "attempts": 3, "next_try": f.at(8 * time.Second), "last_error": "receiver answered 429"}},
 			"dead_letters": []object{{"id": "b", "group_key": `{}:{service="mysql"}`, "at": f.at(-40 * time.Minute), "reason": "receiver answered 404: " + hostile, "alerts": 1, "attempts": 1}}},

@@ -138,6 +138,7 @@ type Alert struct {
 	Status      string            `json:"status"` // firing, silenced, resolved
 	Severity    string            `json:"severity"`
 	Endpoint    string            `json:"endpoint"` // "service/instance", empty when it names none
+	Subject     string            `json:"subject"`  // what it is about instead, e.g. "collector store"
 	Summary     string            `json:"summary"`
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`

@@ -130,13 +130,17 @@ export function evidence(e: Evidence): HTMLElement {
 export function alertCard(a: Alert): HTMLElement {
   const note = a.annotations ?? {};
   const over = a.status === "resolved";
-  return h("article", { class: `alert ${a.status}`, "data-row": true, "data-href": path("endpoints", ...a.endpoint.split("/")) },
-    h("header", null, h("b", { class: "tag" }, a.status), h("h3", null, endpointLink(a.endpoint, a.summary || note.summary || a.name)),
+  const title = a.summary || note.summary || a.name;
+  const todo = path("runbooks", a.name); // also the page of an alert that names no endpoint
+  return h("article", { class: `alert ${a.status}`, "data-row": true, "data-href": a.endpoint ? path("endpoints", ...a.endpoint.split("/")) : todo },
+    h("header", null, h("b", { class: "tag" }, a.status), h("h3", null, a.endpoint ? endpointLink(a.endpoint, title) : h("a", { href: todo }, title)),
       h("span", { class: "when" }, over && a.ends_at ? ["ended ", time(a.ends_at), " after ", millis(Date.parse(a.ends_at) - Date.parse(a.starts_at))] : ["since ", time(a.starts_at)])),
     note.description ? h("p", null, note.description) : null,
     note.evidence ? h("p", { class: "fine" }, note.evidence) : null,
     note.routing ? h("p", { class: "routing" }, note.routing) : null,
+    note.resolution ? h("p", { class: "routing" }, note.resolution) : null,
+    a.subject ? h("p", { class: "fine" }, a.subject) : null,
     h("footer", null,
       a.request_ids && a.request_ids.length > 0 ? h("span", null, "Examples: ", a.request_ids.map((id, i) => [i > 0 ? ", " : "", requestLink(id)])) : null,
-      over ? null : h("a", { href: path("runbooks", a.name) }, "What to do")));
+      over ? null : h("a", { href: todo }, "What to do")));
 }

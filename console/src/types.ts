@@ -36,7 +36,8 @@ export interface Alert {
   name: string;
   status: string;
   severity: string;
-  endpoint: string; // "payment/payment-2"
+  endpoint: string; // "payment/payment-2", empty when it names none
+  subject?: string; // what it is about instead
   summary: string;
   annotations: Record<string, string>;
   starts_at: string;

@@ -109,6 +109,7 @@ type alert struct {
 	Status   string    `json:"status"`
 	Severity string    `json:"severity"`
 	Endpoint string    `json:"endpoint"`
+	Subject  string    `json:"subject"` // of one that names no endpoint
 	Summary  string    `json:"summary"`
 	StartsAt time.Time `json:"starts_at"`
 }

@@ -32,10 +32,24 @@ func Health(ctx context.Context, w io.Writer, base string, opts Options) error {
 	p := newPage(w, opts)
 	if len(a.Services) == 0 {
 		p.line("no service has answered a request yet")
-		return p.err
+	} else {
+		p.services(a.Services)
 	}
+	open := slices.DeleteFunc(alerts.Alerts, func(a alert) bool { return a.Status == "resolved" })
+	if len(open) > 0 {
+		p.line("")
+		p.line("%s", p.paint(bold, plural(len(open), "alert", "alerts")))
+		p.alerts(open)
+		if slices.ContainsFunc(open, func(a alert) bool { return a.Endpoint != "" }) {
+			p.line("%s", p.paint(dim, "weft why ENDPOINT shows the evidence"))
+		}
+	}
+	return p.err
+}
+
+func (p *page) services(services []serviceAnswer) {
 	rows := [][]string{{"SERVICE", "STATE", "HEALTHY", "RATE", "ERRORS", "P99", "CALLS"}}
-	for _, s := range a.Services {
+	for _, s := range services {
 		row := []string{clean(s.Service), clean(s.State), fmt.Sprintf("%d/%d", s.Healthy, s.Endpoints), fmt.Sprintf("%.1f/s", s.Rate), percent(s.ErrorRatio), milliseconds(s.P99MS), clean(strings.Join(s.Calls, ", "))}
 		if s.Rate == 0 {
 			row[4], row[5] = "-", "-"
@@ -47,20 +61,12 @@ func Health(ctx context.Context, w io.Writer, base string, opts Options) error {
 		case row == 0:
 			return bold
 		case column == 1:
-			return stateColour(a.Services[row-1].State)
-		case column == 4 && a.Services[row-1].ErrorRatio >= 0.01:
+			return stateColour(services[row-1].State)
+		case column == 4 && services[row-1].ErrorRatio >= 0.01:
 			return red
 		}
 		return ""
 	})
-	open := slices.DeleteFunc(alerts.Alerts, func(a alert) bool { return a.Status == "resolved" })
-	if len(open) > 0 {
-		p.line("")
-		p.line("%s", p.paint(bold, plural(len(open), "alert", "alerts")))
-		p.alerts(open)
-		p.line("%s", p.paint(dim, "weft why ENDPOINT shows the evidence"))
-	}
-	return p.err
 }
 
 // Why prints the verdicts on an endpoint ("payment-2" or "payment/payment-2") with their evidence, or those on every

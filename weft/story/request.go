@@ -118,7 +118,7 @@ func (p *page) alerts(alerts []alert) {
 		if a.Status != "firing" {
 			colour = dim
 		}
-		p.line("  %s %s %s  %s", p.paint(colour, pad(clean(a.Status), 8)), pad(clean(a.Endpoint), 22), cut(cmp.Or(clean(a.Summary), clean(a.Name)), p.width-34),
+		p.line("  %s %s %s  %s", p.paint(colour, pad(clean(a.Status), 8)), pad(clean(cmp.Or(a.Endpoint, a.Subject)), 22), cut(cmp.Or(clean(a.Summary), clean(a.Name)), p.width-34),
 			p.paint(dim, ago(time.Now(), a.StartsAt)))
 	}
 }

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/extension"
 	"go.opentelemetry.io/otel/metric"
+	"golang.org/x/sync/errgroup"
 
 	"weft/alerts"
 	"weft/alerts/notify"
 	"weft/internal/sample"
+	"weft/internal/wal"
 )
 
 // health is the part of the health extension that alerting needs. Subscribe's function is called for every change and
@@ -24,18 +27,27 @@ type health interface {
 
 // Alert is the extension.
 type Alert struct {
-	cfg    *Config
-	set    extension.Settings
-	alerts *alerts.Alerts
-	stop   context.CancelFunc
-	done   chan error
-	gauges metric.Registration
+	cfg        *Config
+	set        extension.Settings
+	conditions *alerts.Inbox
+	every      time.Duration // between two looks of the watcher
+	free       func(dir string) (free, total uint64, err error)
+	alerts     *alerts.Alerts
+	stop       context.CancelFunc
+	done       chan error
+	gauges     metric.Registration
 }
 
-func newAlert(set extension.Settings, cfg *Config) *Alert { return &Alert{cfg: cfg, set: set} }
+func newAlert(set extension.Settings, cfg *Config) *Alert {
+	return &Alert{cfg: cfg, set: set, conditions: alerts.NewInbox(), every: lookInterval, free: wal.OS{}.Free}
+}
 
 // Alerts is what the query extension reads. It is nil before Start.
 func (e *Alert) Alerts() *alerts.Alerts { return e.alerts }
+
+// Condition takes a report from another extension, which finds this one among the host's. It never blocks, and what is
+// reported before Start is taken up by it.
+func (e *Alert) Condition(c alerts.Condition) { e.conditions.Condition(context.Background(), c) }
 
 // Start opens the ledger and listens for verdicts. The order of extensions does not matter: the health extension is
 // there before any starts, and its first verdict comes later.
@@ -54,7 +66,9 @@ func (e *Alert) Start(_ context.Context, host component.Host) error {
 	if err != nil {
 		return fmt.Errorf("alert extension: data: %w", err)
 	}
-	e.alerts, err = alerts.New(e.cfg.alerts(), alerts.Deps{Log: log, Journal: journal, Replayed: replayed, Verdicts: judge.Verdicts})
+	e.alerts, err = alerts.New(e.cfg.alerts(), alerts.Deps{
+		Log: log, Journal: journal, Replayed: replayed, Verdicts: judge.Verdicts, Conditions: e.conditions,
+	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("alert extension: %w", err), journal.Close())
 	}
@@ -63,7 +77,13 @@ func (e *Alert) Start(_ context.Context, host component.Host) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop, e.done = stop, make(chan error, 1)
-	go func() { e.done <- e.alerts.Run(ctx) }()
+	watch := newWatcher(e, host, log)
+	go func() {
+		var group errgroup.Group
+		group.Go(func() error { return e.alerts.Run(ctx) })
+		group.Go(func() error { return watch.run(ctx) })
+		e.done <- group.Wait()
+	}()
 	judge.Subscribe(func(v sample.Verdict) { e.alerts.Verdict(ctx, v) })
 	return nil
 }

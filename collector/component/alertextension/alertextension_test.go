@@ -79,9 +79,9 @@ func TestVerdictReachesTheWebhook(t *testing.T) {
 
 func TestFaultsAreNamed(t *testing.T) {
 	cfg := defaultConfig()
-	cfg.Webhook.URL, cfg.GroupWait, cfg.Data = "hooks.example", 0, ""
+	cfg.Webhook.URL, cfg.GroupWait, cfg.Data, cfg.Disk.WarnPercent = "hooks.example", 0, "", 100
 	err := cfg.Validate()
-	for _, key := range []string{"webhook.url", "group_wait", "data"} {
+	for _, key := range []string{"webhook.url", "group_wait", "data", "disk.warn_percent"} {
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("%s is not named in: %v", key, err)
 		}

@@ -1,6 +1,7 @@
 package alertextension
 
 import (
+	"errors"
 	"time"
 
 	"go.opentelemetry.io/collector/config/configopaque"
@@ -21,6 +22,8 @@ type Config struct {
 	RepeatInterval time.Duration `mapstructure:"repeat_interval"`
 	Settle         time.Duration `mapstructure:"settle"`
 	Absent         time.Duration `mapstructure:"absent"`
+	// Disk is the watch over the collector's data.
+	Disk DiskConfig `mapstructure:"disk"`
 }
 
 // WebhookConfig says where notifications go; with an empty URL alerts are kept and shown, not sent.
@@ -32,7 +35,7 @@ type WebhookConfig struct {
 }
 
 // Validate is called by the collector.
-func (c *Config) Validate() error { return c.alerts().Validate() }
+func (c *Config) Validate() error { return errors.Join(c.alerts().Validate(), c.Disk.validate()) }
 
 func (c *Config) alerts() alerts.Config {
 	return alerts.Config{

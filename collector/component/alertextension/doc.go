@@ -1,3 +1,3 @@
-// Package alertextension runs alerting inside the collector: it hears the health extension's verdicts, and offers the
-// alerts to the query extension.
+// Package alertextension runs alerting inside the collector: it hears the health extension's verdicts and other
+// extensions' conditions, watches the disk and who refuses, and offers the alerts to the query extension.
 package alertextension

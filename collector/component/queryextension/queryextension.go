@@ -131,9 +131,8 @@ func (v alertView) Alerts() []query.Alert {
 	var out []query.Alert
 	for _, a := range append(all.Active(), all.Resolved()...) {
 		out = append(out, query.Alert{
-			Fingerprint: a.Fingerprint, Name: a.AlertName, Status: a.State, Severity: a.Severity, Endpoint: endpointOf(a),
-			Summary: a.Annotations["summary"], Annotations: a.Annotations, RequestIDs: a.RequestIDs,
-			Labels:   map[string]string{"alertname": a.AlertName, "service": a.Service, "endpoint": a.Endpoint, "severity": a.Severity},
+			Fingerprint: a.Fingerprint, Name: a.AlertName, Status: a.State, Severity: a.Severity, Endpoint: endpointOf(a), Subject: a.Subject,
+			Summary: a.Annotations["summary"], Annotations: a.Annotations, RequestIDs: a.RequestIDs, Labels: labelsOf(a),
 			StartsAt: a.StartsAt, EndsAt: a.EndsAt,
 		})
 	}
@@ -153,4 +152,15 @@ func endpointOf(a alerts.Alert) string {
 		return ""
 	}
 	return sample.Key{Service: a.Service, Instance: a.Endpoint}.String()
+}
+
+// labelsOf is what a silence can match: an endpoint's alert has no subject, a condition's no endpoint.
+func labelsOf(a alerts.Alert) map[string]string {
+	labels := map[string]string{"alertname": a.AlertName, "service": a.Service, "severity": a.Severity}
+	for name, value := range map[string]string{"endpoint": a.Endpoint, "subject": a.Subject} {
+		if value != "" {
+			labels[name] = value
+		}
+	}
+	return labels
 }

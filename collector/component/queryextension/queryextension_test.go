@@ -3,6 +3,8 @@ package queryextension
 import (
 	"context"
 	"io"
+	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/extension/extensiontest"
 
 	"weft/alerts"
+	"weft/alerts/notify"
 	"weft/collector/correlate"
 	"weft/collector/store"
 )
@@ -146,5 +149,45 @@ func TestConfigNamesTheKey(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("error does not name %q: %v", key, err)
 		}
+	}
+}
+
+// owner is an alert extension that has started.
+type owner struct{ all *alerts.Alerts }
+
+func (o owner) Alerts() *alerts.Alerts { return o.all }
+
+// An alert about Weft itself names no endpoint: nothing of it may look like one to who reads the API.
+func TestAConditionIsShownWithoutAnEndpoint(t *testing.T) {
+	cfg := alerts.DefaultConfig()
+	cfg.Data = t.TempDir()
+	journal, replayed, err := notify.OpenJournal(cfg.Data, slog.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := alerts.New(cfg, alerts.Deps{Log: slog.New(slog.DiscardHandler), Journal: journal, Replayed: replayed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- all.Run(ctx) }()
+	all.Condition(ctx, alerts.Condition{Name: "DiskNearlyFull", Subject: "collector data /data", Service: "collector", Summary: "nearly full", Firing: true})
+	view := alertView{owner{all}}
+	for deadline := time.Now().Add(20 * time.Second); len(view.Alerts()) == 0 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	shown := view.Alerts()
+	stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if len(shown) != 1 {
+		t.Fatalf("shown: %+v", shown)
+	}
+	a := shown[0]
+	want := map[string]string{"alertname": "DiskNearlyFull", "service": "collector", "severity": "warning", "subject": "collector data /data"}
+	if a.Endpoint != "" || a.Subject != "collector data /data" || a.Status != "firing" || a.Summary != "nearly full" || !maps.Equal(a.Labels, want) {
+		t.Errorf("shown: %+v", a)
 	}
 }

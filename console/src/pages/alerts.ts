@@ -1,5 +1,5 @@
 import { get, poll } from "../api";
-import { announce, h, replace } from "../dom";
+import { announce, type Child, h, replace } from "../dom";
 import { plural } from "../format";
 import type { Page } from "../page";
 import { alertCard, empty, figure, section, table, time } from "../parts";
@@ -44,18 +44,43 @@ function until(iso: string): string {
   return seconds <= 0 ? "now" : `in ${seconds} s`;
 }
 
-export const runbook: Page = ([name = ""]) => ({
-  title: name,
-  body: h("article", { class: "prose" },
-    h("h1", null, name === "EndpointUnhealthy" ? "An endpoint is unhealthy" : name),
-    name !== "EndpointUnhealthy" ? empty("There is no runbook of this name.") : [
-      h("p", null, "Several proxies, together, saw one endpoint fail more than its own past and more than the rest of its service. The alert says what routing has already done; if it says that proxies left the endpoint, users are most likely fine by now, and the question is why it fails."),
-      h("ol", null,
-        h("li", null, h("b", null, "Open one of the example requests. "), "The waterfall shows the failed attempt, the logs of the endpoint inside it, and where the retry went."),
-        h("li", null, h("b", null, "Look at what changed. "), "The endpoint's page names its verdicts. A fault that began with a new version is most often that version."),
-        h("li", null, h("b", null, "See whether the rest can carry it. "), "On the service's page the other endpoints' latency must not climb. If it does, add endpoints first."),
-        h("li", null, h("b", null, "Repair or replace the endpoint. "), "It returns by itself: one probe, then a slow start. Restarting a proxy is never needed."),
-        h("li", null, h("b", null, "If it is the only endpoint, "), "nothing could be moved: its callers fail until it is back.")),
-      h("p", null, "From a terminal: ", h("code", null, "weft why <endpoint>"), " prints the evidence, ", h("code", null, "weft request <id>"), " the story of one request."),
-    ]),
-});
+interface Runbook { title: string; body: () => Child }
+
+const runbooks: Record<string, Runbook> = {
+  EndpointUnhealthy: { title: "An endpoint is unhealthy", body: () => [
+    h("p", null, "Several proxies, together, saw one endpoint fail more than its own past and more than the rest of its service. The alert says what routing has already done; if it says that proxies left the endpoint, users are most likely fine by now, and the question is why it fails."),
+    steps(
+      ["Open one of the example requests. ", "The waterfall shows the failed attempt, the logs of the endpoint inside it, and where the retry went."],
+      ["Look at what changed. ", "The endpoint's page names its verdicts. A fault that began with a new version is most often that version."],
+      ["See whether the rest can carry it. ", "On the service's page the other endpoints' latency must not climb. If it does, add endpoints first."],
+      ["Repair or replace the endpoint. ", "It returns by itself: one probe, then a slow start. Restarting a proxy is never needed."],
+      ["If it is the only endpoint, ", "nothing could be moved: its callers fail until it is back."]),
+    h("p", null, "From a terminal: ", h("code", null, "weft why <endpoint>"), " prints the evidence, ", h("code", null, "weft request <id>"), " the story of one request."),
+  ] },
+  DiskNearlyFull: { title: "The collector's disk is nearly full", body: () => [
+    h("p", null, "Nothing is lost yet. At the reserve the stores refuse what comes, agents keep it on their own disks and send it later; what was acknowledged stays. New requests cannot be looked up until there is room."),
+    steps(
+      ["Look at who fills the disk. ", "If it is not Weft's folder, free that first: the stores resume by themselves within seconds."],
+      ["Keep less. ", "Lower retention by age or bytes of traces, logs or metrics under extensions.store. A reload applies it."],
+      ["Or give it more room: ", "a larger volume. Moving the folder is a copy while the collector is stopped."]),
+  ] },
+  StoreRefuses: { title: "A store refuses what it is sent", body: () => [
+    h("p", null, "The collector pushes back. Agents keep what they have acknowledged and try again for ever, within their own disk's limit; then they push back, too, and proxies drop their oldest items and count them. Requests themselves are not touched."),
+    steps(
+      ["Read the reason in the alert. ", "A full disk: make room, see DiskNearlyFull. A slow or broken disk: look at the machine's own log."],
+      ["See how long there is. ", "weft_queue_disk_bytes against weft_queue_limit_bytes on each agent says how full its queue is."],
+      ["Restarting is not needed: ", "it resumes by itself once it can write."]),
+  ] },
+};
+
+function steps(...all: [string, string][]): HTMLElement {
+  return h("ol", null, all.map(([what, how]) => h("li", null, h("b", null, what), how)));
+}
+
+export const runbook: Page = ([name = ""]) => {
+  const found = Object.hasOwn(runbooks, name) ? runbooks[name] : undefined;
+  return {
+    title: name,
+    body: h("article", { class: "prose" }, h("h1", null, found?.title ?? name), found ? found.body() : empty("There is no runbook of this name.")),
+  };
+};
