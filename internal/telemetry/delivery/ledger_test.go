@@ -180,7 +180,7 @@ func TestTheLedgerBalances(t *testing.T) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	var sum Ledger
 	lost := 0
-	for seed := range uint64(40) {
+	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(seed, 7))
