@@ -1,9 +1,12 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -164,6 +167,16 @@ func (c *cost) faults(out io.Writer) {
 	}
 	if c.quiet > patience {
 		fmt.Fprintf(out, "%s: was not quiet %v after the load\n", c.name, patience)
+	}
+}
+
+// space says what takes the disk, the largest folders first.
+func (c *cost) space(out io.Writer) {
+	folders := slices.SortedFunc(maps.Keys(c.parts), func(a, b string) int { return cmp.Compare(c.parts[b], c.parts[a]) })
+	for _, name := range folders {
+		if size := c.parts[name]; size >= 1<<20 {
+			fmt.Fprintf(out, "%s: %.1f MiB on disk\n", name, mebi(float64(size)))
+		}
 	}
 }
 

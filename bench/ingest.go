@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"flag"
-	"fmt"
 	"io"
 	"time"
 
@@ -83,9 +82,7 @@ func ingest(ctx context.Context, args []string, out io.Writer) error {
 	c.row(out)
 	c.faults(out)
 	if *parts {
-		for name, size := range c.parts {
-			fmt.Fprintf(out, "%s: %.1f MiB\n", name, mebi(float64(size)))
-		}
+		c.space(out)
 	}
 	if *ledger != "" {
 		return sender.Ledger.Save(*ledger, sender.Model)

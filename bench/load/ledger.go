@@ -22,13 +22,24 @@ type Acknowledged struct {
 type Ledger struct {
 	mu      sync.Mutex
 	entries []Acknowledged
+	fresh   chan Acknowledged
 }
+
+func newLedger() *Ledger { return &Ledger{fresh: make(chan Acknowledged)} }
 
 func (l *Ledger) add(a Acknowledged) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.entries = append(l.entries, a)
+	l.mu.Unlock()
+	select {
+	case l.fresh <- a:
+	default:
+	}
 }
+
+// Fresh gives a batch at the moment it is acknowledged to whoever is waiting then; those that come while nobody waits
+// are only in the list.
+func (l *Ledger) Fresh() <-chan Acknowledged { return l.fresh }
 
 // Entries is the list so far, in order of acknowledgement.
 func (l *Ledger) Entries() []Acknowledged {
@@ -77,7 +88,7 @@ func LoadLedger(path string) (*Model, *Ledger, error) {
 	if err := json.Unmarshal(line, &m); err != nil {
 		return nil, nil, fmt.Errorf("ledger %s: %w", path, err)
 	}
-	l := &Ledger{}
+	l := newLedger()
 	for {
 		var a Acknowledged
 		switch err := binary.Read(in, binary.LittleEndian, &a); {

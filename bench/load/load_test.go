@@ -168,7 +168,7 @@ func itemsOf(t *testing.T, m *Model, b Batch) (items []string) {
 }
 
 func TestLedgerComesBackFromItsFile(t *testing.T) {
-	l, path := &Ledger{}, filepath.Join(t.TempDir(), "ledger")
+	l, path := newLedger(), filepath.Join(t.TempDir(), "ledger")
 	for n := range uint64(100) {
 		l.add(Acknowledged{Batch{Signal: Signal(n % 2), From: 1, To: 3, Traces: 64, First: n, Base: moment}, int64(n)})
 	}

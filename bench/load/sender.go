@@ -25,7 +25,7 @@ type Config struct {
 	InFlight    int           // batches at once on each connection and signal; default 4
 	First       uint64        // the number of the first trace
 	For         time.Duration // how long to make batches; 0: until Finish, or Limit
-	Limit       uint64        // traces in all; 0: no limit
+	Limit       uint64        // traces in all, of the signal with the higher rate, and of the other in proportion; 0: no limit
 }
 
 func (c Config) withDefaults() Config {
@@ -48,12 +48,15 @@ type Counts struct {
 
 // lane is one signal's state; its fields are counted by many workers.
 type lane struct {
-	signal                                                                Signal
-	method                                                                string
-	interval                                                              time.Duration
-	next                                                                  atomic.Uint64
+	signal   Signal
+	method   string
+	rate     float64 // items a second
+	interval time.Duration
+	limit    uint64 // traces; 0: none
+	next     atomic.Uint64
+	behind   atomic.Int64
+
 	acknowledged, bytes, batches, refused, disconnected, rejected, failed atomic.Int64
-	behind                                                                atomic.Int64
 }
 
 // Sender sends batches on time, whether or not the answers come on time (an open loop), as far as InFlight allows.
@@ -70,15 +73,17 @@ type Sender struct {
 
 // NewSender connects lazily: an endpoint that is down now may come.
 func NewSender(cfg Config, m *Model) (*Sender, error) {
-	s := &Sender{Model: m, Ledger: &Ledger{}, cfg: cfg.withDefaults(), finish: make(chan struct{})}
+	s := &Sender{Model: m, Ledger: newLedger(), cfg: cfg.withDefaults(), finish: make(chan struct{})}
 	if s.cfg.Traces*SpansPerTrace > 1<<16-1 {
 		return nil, fmt.Errorf("a batch of %d traces is too large", s.cfg.Traces)
 	}
 	for _, l := range []*lane{
-		{signal: Spans, method: "/opentelemetry.proto.collector.trace.v1.TraceService/Export", interval: s.every(cfg.Spans)},
-		{signal: Logs, method: "/opentelemetry.proto.collector.logs.v1.LogsService/Export", interval: s.every(cfg.Logs)},
+		{signal: Spans, method: "/opentelemetry.proto.collector.trace.v1.TraceService/Export", rate: cfg.Spans},
+		{signal: Logs, method: "/opentelemetry.proto.collector.logs.v1.LogsService/Export", rate: cfg.Logs},
 	} {
-		if l.interval > 0 {
+		if l.rate > 0 {
+			l.interval = time.Duration(float64(s.cfg.Traces*SpansPerTrace) / l.rate * float64(time.Second))
+			l.limit = uint64(float64(cfg.Limit) * min(1, l.rate/max(cfg.Spans, cfg.Logs)))
 			s.lanes = append(s.lanes, l)
 		}
 	}
@@ -94,14 +99,6 @@ func NewSender(cfg Config, m *Model) (*Sender, error) {
 		s.conns = append(s.conns, conn)
 	}
 	return s, nil
-}
-
-// every is the time between two batches.
-func (s *Sender) every(rate float64) time.Duration {
-	if rate <= 0 {
-		return 0
-	}
-	return time.Duration(float64(s.cfg.Traces*SpansPerTrace) / rate * float64(time.Second))
 }
 
 func (s *Sender) close() error {
@@ -178,7 +175,7 @@ func (s *Sender) work(ctx context.Context, l *lane, conn *grpc.ClientConn, start
 	for {
 		n := l.next.Add(1) - 1
 		b := s.batch(l, n, start)
-		if s.cfg.Limit > 0 && b.First+uint64(b.Traces) > s.cfg.First+s.cfg.Limit {
+		if l.limit > 0 && b.First+uint64(b.Traces) > s.cfg.First+l.limit {
 			return nil
 		}
 		due := start.Add(time.Duration(n) * l.interval)
