@@ -35,6 +35,7 @@ type Process struct {
 	cmd     *exec.Cmd
 	log     *os.File
 	exited  chan struct{}
+	ready   time.Duration // what AwaitReady has found; 0 before
 }
 
 // Start runs the program. It dies with its parent: a benchmark that is interrupted leaves nothing behind.
@@ -60,21 +61,23 @@ func Start(p Program) (*Process, error) {
 	return run, nil
 }
 
-// AwaitReady polls until the program can serve, and says how long that took since its start.
+// AwaitReady polls until the program can serve, and says how long after its start that was.
 func (p *Process) AwaitReady(ctx context.Context) (time.Duration, error) {
 	client := http.Client{Timeout: 2 * time.Second}
-	for {
+	for p.ready == 0 {
 		if code, _ := status(&client, p.Ready); code == http.StatusOK {
-			return time.Since(p.Started), nil
+			p.ready = time.Since(p.Started)
+			break
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("%s is not ready: %w; its log ends with:\n%s", p.Name, ctx.Err(), p.tail())
+			return 0, fmt.Errorf("%s is not ready: %w; its log ends with:\n%s", p.Name, ctx.Err(), p.Tail())
 		case <-p.exited:
-			return 0, fmt.Errorf("%s ended by itself (%v); its log ends with:\n%s", p.Name, p.cmd.ProcessState, p.tail())
+			return 0, fmt.Errorf("%s ended by itself (%v); its log ends with:\n%s", p.Name, p.cmd.ProcessState, p.Tail())
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+	return p.ready, nil
 }
 
 func status(client *http.Client, url string) (int, error) {
@@ -86,8 +89,8 @@ func status(client *http.Client, url string) (int, error) {
 	return answer.StatusCode, answer.Body.Close()
 }
 
-// tail is the end of the program's log.
-func (p *Process) tail() string {
+// Tail is the end of the program's log.
+func (p *Process) Tail() string {
 	raw, err := os.ReadFile(p.Log)
 	if err != nil {
 		return err.Error()
