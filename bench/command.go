@@ -16,13 +16,14 @@ import (
 const usage = `usage: weft-bench <command> [flags]; each explains its flags with -h
 
   ingest   CPU, memory and disk per span and log record
+  compare  the same, of each signal, and of what Weft is compared with: one table
   lookup   how long a question takes, over a data set of any size, after a restart, under load
   verify   whether everything that was acknowledged is there, once, as it was sent
 `
 
 // Command runs the subcommand that args name, and prints its tables to out.
 func Command(ctx context.Context, args []string, out io.Writer) error {
-	commands := map[string]func(context.Context, []string, io.Writer) error{"ingest": ingest, "lookup": lookups, "verify": verify}
+	commands := map[string]func(context.Context, []string, io.Writer) error{"ingest": ingest, "compare": compare, "lookup": lookups, "verify": verify}
 	if len(args) == 0 || commands[args[0]] == nil {
 		return errors.New(usage)
 	}

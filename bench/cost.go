@@ -3,6 +3,7 @@ package bench
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -31,6 +32,7 @@ type cost struct {
 	counts      [2]load.Counts // by signal, in all
 	quiet       time.Duration  // from the end of the load until it was quiet
 	fault       error
+	lookup      string
 }
 
 // each is µs of d for each of n items.
@@ -41,71 +43,88 @@ func each(d time.Duration, n int64) string {
 	return fmt.Sprintf("%.2f", float64(d.Nanoseconds())/1e3/float64(n))
 }
 
-// meter measures one process under one sender.
+// meter measures processes under one sender.
 type meter struct {
-	process *process.Process
-	sender  *load.Sender
-	warmUp  time.Duration
-	during  func(context.Context) error // runs beside the load once it is warm; may be nil
+	processes []*process.Process
+	sender    *load.Sender
+	warmUp    time.Duration
+	during    func(context.Context) error // runs beside the load once it is warm; may be nil
 }
 
 type look struct {
 	at          time.Time
-	cpu, own    time.Duration
+	cpu         []time.Duration // by process
+	own         time.Duration
 	spans, logs int64
 }
 
 func (m *meter) look() (look, error) {
-	cpu, err := process.CPU(m.process.PID)
-	return look{
-		time.Now(), cpu, process.OwnCPU(), m.sender.Counts(load.Spans).Acknowledged, m.sender.Counts(load.Logs).Acknowledged,
-	}, err
+	l := look{
+		at: time.Now(), own: process.OwnCPU(), spans: m.sender.Counts(load.Spans).Acknowledged, logs: m.sender.Counts(load.Logs).Acknowledged,
+	}
+	for _, p := range m.processes {
+		cpu, err := process.CPU(p.PID)
+		if err != nil {
+			return l, fmt.Errorf("%s: %w", p.Name, err)
+		}
+		l.cpu = append(l.cpu, cpu)
+	}
+	return l, nil
 }
 
-// run sends the load and returns what it cost.
-func (m *meter) run(ctx context.Context) (cost, error) {
+// run sends the load and returns what it cost each process.
+func (m *meter) run(ctx context.Context) ([]cost, error) {
 	before, err := m.look()
 	if err != nil {
-		return cost{}, err
+		return nil, err
 	}
 	var warm, end look
-	var samples []process.Sample
-	watched, stopWatching := context.WithCancel(ctx)
-	defer stopWatching()
+	samples := make([][]process.Sample, len(m.processes))
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		defer stopWatching()
-		err := m.sender.Run(ctx)
-		if err == nil {
+	loaded, stop := context.WithCancel(ctx)
+	defer stop()
+	group.Go(func() (err error) {
+		defer stop()
+		if err = m.sender.Run(ctx); err == nil {
 			end, err = m.look()
 		}
 		return err
 	})
-	group.Go(func() error {
+	group.Go(func() (err error) {
 		select {
-		case <-watched.Done():
+		case <-loaded.Done():
 			return nil
 		case <-time.After(m.warmUp):
 		}
-		var err error
 		if warm, err = m.look(); err != nil {
 			return err
 		}
-		if m.during != nil {
-			group.Go(func() error { return m.during(watched) })
+		for i, p := range m.processes {
+			group.Go(func() error {
+				process.Watch(loaded, p.PID, func(s process.Sample) { samples[i] = append(samples[i], s) })
+				return nil
+			})
 		}
-		process.Watch(watched, m.process.PID, func(s process.Sample) { samples = append(samples, s) })
+		if m.during != nil {
+			return m.during(loaded)
+		}
 		return nil
 	})
 	if err := group.Wait(); err != nil {
-		return cost{}, err
+		return nil, err
 	}
-	c := cost{
-		name: m.process.Name, window: end.at.Sub(warm.at), spans: end.spans - warm.spans, logs: end.logs - warm.logs, cpu: end.cpu - warm.cpu,
-		own: end.own - warm.own, items: end.spans + end.logs, slope: process.Slope(samples), fault: m.sender.LastFault(),
-		counts: [2]load.Counts{m.sender.Counts(load.Spans), m.sender.Counts(load.Logs)},
+	if warm.cpu == nil {
+		return nil, fmt.Errorf("the load ended within the warm-up of %v", m.warmUp)
 	}
-	return c, m.settle(&c, before, end)
+	costs := make([]cost, len(m.processes))
+	for i, p := range m.processes {
+		costs[i] = cost{
+			name: p.Name, window: end.at.Sub(warm.at), spans: end.spans - warm.spans, logs: end.logs - warm.logs, cpu: end.cpu[i] - warm.cpu[i],
+			own: end.own - warm.own, items: end.spans + end.logs, slope: process.Slope(samples[i]), fault: m.sender.LastFault(),
+			counts: [2]load.Counts{m.sender.Counts(load.Spans), m.sender.Counts(load.Logs)},
+		}
+	}
+	return costs, m.settle(costs, before, end)
 }
 
 const (
@@ -114,34 +133,37 @@ const (
 	patience = 2 * time.Minute
 )
 
-// settle waits until the process has done what the load left to do, such as sealing, and enters what that cost.
-func (m *meter) settle(c *cost, before, end look) error {
-	for {
-		from, err := process.CPU(m.process.PID)
-		if err != nil {
-			return err
-		}
+// settle waits until the processes have done what the load left to do, such as sealing, and enters what that cost.
+func (m *meter) settle(costs []cost, before, end look) error {
+	last := end
+	for quiet := false; !quiet; {
 		time.Sleep(calm)
-		to, err := process.CPU(m.process.PID)
+		now, err := m.look()
 		if err != nil {
 			return err
 		}
-		c.whole, c.quiet = to-before.cpu, time.Since(end.at)
-		if to-from <= calmCost || c.quiet > patience {
-			break
+		quiet = true
+		for i := range m.processes {
+			quiet = quiet && now.cpu[i]-last.cpu[i] <= calmCost
+			costs[i].whole, costs[i].quiet = now.cpu[i]-before.cpu[i], now.at.Sub(end.at)
+		}
+		quiet = quiet || now.at.Sub(end.at) > patience
+		last = now
+	}
+	for i, p := range m.processes {
+		var err1, err2 error
+		_, costs[i].peak, err1 = process.Memory(p.PID)
+		costs[i].disk, costs[i].parts, err2 = process.Disk(p.Data)
+		if err := errors.Join(err1, err2); err != nil {
+			return err
 		}
 	}
-	var err error
-	if _, c.peak, err = process.Memory(m.process.PID); err != nil {
-		return err
-	}
-	c.disk, c.parts, err = process.Disk(m.process.Data)
-	return err
+	return nil
 }
 
 func costHeader(out io.Writer) {
-	fmt.Fprintln(out, "| | spans/s | log records/s | CPU µs per item | with what came after | of one core | resident, most | a minute | on disk per item | batches refused | disconnected | generator, µs per item |")
-	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(out, "| | spans/s | log records/s | CPU µs per item | with what came after | of one core | resident, most | a minute | on disk per item | batches refused | without answer | generator, µs per item | a trace by its ID, p50 / p99 |")
+	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 }
 
 func (c *cost) row(out io.Writer) {
@@ -150,9 +172,9 @@ func (c *cost) row(out io.Writer) {
 	if c.items > 0 {
 		perItem = float64(c.disk) / float64(c.items)
 	}
-	fmt.Fprintf(out, "| %s | %.0f | %.0f | %s | %s | %.0f %% | %.0f MiB | %+.1f MiB | %.1f B | %d | %d | %s |\n", c.name, float64(c.spans)/seconds,
+	fmt.Fprintf(out, "| %s | %.0f | %.0f | %s | %s | %.0f %% | %.0f MiB | %+.1f MiB | %.1f B | %d | %d | %s | %s |\n", c.name, float64(c.spans)/seconds,
 		float64(c.logs)/seconds, each(c.cpu, c.spans+c.logs), each(c.whole, c.items), 100*c.cpu.Seconds()/seconds, mebi(float64(c.peak)), mebi(c.slope), perItem,
-		c.counts[0].Refused+c.counts[1].Refused, c.counts[0].Disconnected+c.counts[1].Disconnected, each(c.own, c.spans+c.logs))
+		c.counts[0].Refused+c.counts[1].Refused, c.counts[0].Disconnected+c.counts[1].Disconnected, each(c.own, c.spans+c.logs), cmp.Or(c.lookup, "-"))
 }
 
 // faults says what a table has no column for, where there is something to say.

@@ -21,6 +21,11 @@ type traffic struct {
 func (t *traffic) flags(set *flag.FlagSet) {
 	set.Float64Var(&t.Spans, "spans", 10_000, "spans a second")
 	set.Float64Var(&t.Logs, "logs", 10_000, "log records a second")
+	t.flagsOfAll(set)
+}
+
+// flagsOfAll are the flags of commands that have rates of their own, too.
+func (t *traffic) flagsOfAll(set *flag.FlagSet) {
 	set.IntVar(&t.Traces, "traces", 64, "traces in a batch, of 8 spans each")
 	set.IntVar(&t.Connections, "connections", 2, "gRPC connections")
 	set.BoolVar(&t.Scattered, "scattered", false, "each batch has one span of many traces, as applications send them")
@@ -37,13 +42,69 @@ func (t *traffic) sender(endpoint string) (*load.Sender, error) {
 	return load.NewSender(cfg, load.NewModel(t.seed, t.uuid))
 }
 
-// ingest starts a collector, with an agent before it where that is asked for, and prints what the load costs each.
+// subject is what one measurement is of: programs in the order they start; the load goes to the last.
+type subject struct {
+	programs []process.Program
+	profile  string // a file for a CPU profile of the first; empty: none
+	ledger   string // a file for the list of what was acknowledged; empty: none
+}
+
+// ours is the collector, with an agent before it where that is asked for.
+func (p *place) ours(agent bool) (subject, error) {
+	collector, err := process.Collector(p.binary("collector"), p.folder)
+	if err != nil || !agent {
+		return subject{programs: []process.Program{collector}}, err
+	}
+	before, err := process.Agent(p.binary("agent"), p.folder, collector.OTLP)
+	return subject{programs: []process.Program{collector, before}}, err
+}
+
+// measure starts the subject, sends it the traffic, asks for some of it, and stops the subject.
+func (s *subject) measure(ctx context.Context, t *traffic) ([]cost, error) {
+	m := meter{warmUp: t.warmUp}
+	defer func() {
+		for i := len(m.processes) - 1; i >= 0; i-- {
+			_ = m.processes[i].Stop()
+		}
+	}()
+	for _, program := range s.programs {
+		run, err := launch(ctx, program)
+		if err != nil {
+			return nil, err
+		}
+		m.processes = append(m.processes, run)
+	}
+	first, last := s.programs[0], s.programs[len(s.programs)-1]
+	var err error
+	if m.sender, err = t.sender(last.OTLP); err != nil {
+		return nil, err
+	}
+	if s.profile != "" {
+		m.during = func(ctx context.Context) error {
+			return profile(ctx, first.Ops, s.profile, t.For-t.warmUp-2*time.Second)
+		}
+	}
+	costs, err := m.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if first.Lookup != "" {
+		costs[0].lookup = traceLookups(ctx, first.Lookup, m.sender)
+	}
+	if s.ledger != "" {
+		err = m.sender.Ledger.Save(s.ledger, m.sender.Model)
+	}
+	return costs, err
+}
+
+// ingest prints what the load costs our collector, and our agent where that is asked for.
 func ingest(ctx context.Context, args []string, out io.Writer) error {
 	var where place
 	var traffic traffic
 	set := flag.NewFlagSet("ingest", flag.ContinueOnError)
 	where.flags(set)
 	traffic.flags(set)
+	agent := set.Bool("agent", false, "send through an agent, and measure it too")
 	profileTo := set.String("profile", "", "write a CPU profile of the collector under load to this file")
 	parts := set.Bool("parts", false, "print what takes the space on disk, by folder")
 	ledger := set.String("ledger", "", "write the list of what was acknowledged to this file, for verify")
@@ -55,37 +116,24 @@ func ingest(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer done()
-	program, err := process.Collector(where.binary("collector"), where.folder)
+	subject, err := where.ours(*agent)
 	if err != nil {
 		return err
 	}
-	collector, err := launch(ctx, program)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = collector.Stop() }()
-	sender, err := traffic.sender(program.OTLP)
-	if err != nil {
-		return err
-	}
-	m := meter{process: collector, sender: sender, warmUp: traffic.warmUp}
-	if *profileTo != "" {
-		m.during = func(ctx context.Context) error {
-			return profile(ctx, program.Ops, *profileTo, traffic.For-traffic.warmUp-2*time.Second)
-		}
-	}
-	c, err := m.run(ctx)
+	subject.profile, subject.ledger = *profileTo, *ledger
+	costs, err := subject.measure(ctx, &traffic)
 	if err != nil {
 		return err
 	}
 	costHeader(out)
-	c.row(out)
-	c.faults(out)
-	if *parts {
-		c.space(out)
+	for i := range costs {
+		costs[i].row(out)
 	}
-	if *ledger != "" {
-		return sender.Ledger.Save(*ledger, sender.Model)
+	for i := range costs {
+		costs[i].faults(out)
+		if *parts {
+			costs[i].space(out)
+		}
 	}
 	return nil
 }

@@ -87,11 +87,12 @@ func (l *lookup) build(ctx context.Context, collector *process.Process) (*load.S
 	if err != nil {
 		return nil, err
 	}
-	m := meter{process: collector, sender: sender}
-	c, err := m.run(ctx)
+	m := meter{processes: []*process.Process{collector}, sender: sender}
+	costs, err := m.run(ctx)
 	if err != nil {
 		return nil, err
 	}
+	c := costs[0]
 	c.name = "building"
 	costHeader(l.out)
 	c.row(l.out)

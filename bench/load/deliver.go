@@ -6,26 +6,10 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 )
-
-// rawCodec sends bytes as the message they already are.
-type rawCodec struct{}
-
-func (rawCodec) Name() string { return "proto" }
-
-func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
-	return mem.BufferSlice{mem.SliceBuffer(*v.(*[]byte))}, nil
-}
-
-func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	*v.(*[]byte) = data.Materialize()
-	return nil
-}
 
 const (
 	// patience bounds one attempt: a process that was killed may leave a connection that never says so.
@@ -35,11 +19,10 @@ const (
 )
 
 // deliver sends a batch until it is acknowledged or refused for good.
-func (s *Sender) deliver(ctx context.Context, l *lane, conn *grpc.ClientConn, b Batch, message []byte) error {
+func (s *Sender) deliver(ctx context.Context, l *lane, to wire, b Batch, message []byte) error {
 	for {
-		var answer []byte
 		attempt, cancel := context.WithTimeout(ctx, patience)
-		err := conn.Invoke(attempt, l.method, &message, &answer)
+		answer, err := to.export(attempt, l.signal, message)
 		cancel()
 		if err == nil {
 			s.acknowledged(l, b, int64(len(message)), answer)

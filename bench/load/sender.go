@@ -10,14 +10,11 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
 // Config is what to send and where.
 type Config struct {
-	Endpoint    string        // OTLP/gRPC, host:port
+	Endpoint    string        // host:port of OTLP/gRPC, or http://host:port of OTLP/HTTP
 	Spans, Logs float64       // a second; 0 sends none
 	Traces      int           // of one batch; default 64, so 512 items
 	Scattered   bool          // batches as applications send them: one span of each of 8 × Traces traces
@@ -49,7 +46,6 @@ type Counts struct {
 // lane is one signal's state; its fields are counted by many workers.
 type lane struct {
 	signal   Signal
-	method   string
 	rate     float64 // items a second
 	interval time.Duration
 	limit    uint64 // traces; 0: none
@@ -64,7 +60,7 @@ type Sender struct {
 	Model  *Model
 	Ledger *Ledger
 	cfg    Config
-	conns  []*grpc.ClientConn
+	conns  []wire
 	lanes  []*lane
 	finish chan struct{}
 	once   sync.Once
@@ -78,8 +74,7 @@ func NewSender(cfg Config, m *Model) (*Sender, error) {
 		return nil, fmt.Errorf("a batch of %d traces is too large", s.cfg.Traces)
 	}
 	for _, l := range []*lane{
-		{signal: Spans, method: "/opentelemetry.proto.collector.trace.v1.TraceService/Export", rate: cfg.Spans},
-		{signal: Logs, method: "/opentelemetry.proto.collector.logs.v1.LogsService/Export", rate: cfg.Logs},
+		{signal: Spans, rate: cfg.Spans}, {signal: Logs, rate: cfg.Logs},
 	} {
 		if l.rate > 0 {
 			l.interval = time.Duration(float64(s.cfg.Traces*SpansPerTrace) / l.rate * float64(time.Second))
@@ -88,11 +83,7 @@ func NewSender(cfg Config, m *Model) (*Sender, error) {
 		}
 	}
 	for range s.cfg.Connections {
-		conn, err := grpc.NewClient(s.cfg.Endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{})), grpc.WithWriteBufferSize(256<<10), grpc.WithDisableServiceConfig(),
-			grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second, Backoff: backoff.Config{
-				BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond,
-			}}))
+		conn, err := dial(s.cfg.Endpoint)
 		if err != nil {
 			return nil, errors.Join(err, s.close())
 		}
@@ -104,7 +95,7 @@ func NewSender(cfg Config, m *Model) (*Sender, error) {
 func (s *Sender) close() error {
 	var errs []error
 	for _, conn := range s.conns {
-		errs = append(errs, conn.Close())
+		errs = append(errs, conn.close())
 	}
 	return errors.Join(errs...)
 }
@@ -168,7 +159,7 @@ func (s *Sender) batch(l *lane, n uint64, start time.Time) Batch {
 }
 
 // work takes the lane's next batch, waits for its time, and sends it until it is acknowledged.
-func (s *Sender) work(ctx context.Context, l *lane, conn *grpc.ClientConn, start time.Time) error {
+func (s *Sender) work(ctx context.Context, l *lane, conn wire, start time.Time) error {
 	encoder, timer := s.Model.NewEncoder(), time.NewTimer(0)
 	defer timer.Stop()
 	var buffer []byte

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,11 +21,12 @@ type Program struct {
 	Env   []string // beside the caller's
 	Data  string   // its folder, whose size is measured; the caller makes it
 	Log   string   // a file that its output is appended to
-	Ready string   // a URL that answers 200 when it can serve
+	Ready string   // a URL that answers 200 when it can serve, or tcp://host:port that can be connected to
 
-	OTLP string // OTLP/gRPC, host:port
-	HTTP string // its query API, host:port; may be empty
-	Ops  string // our own ops port, host:port; may be empty
+	OTLP   string // as load.Config.Endpoint
+	HTTP   string // our query API, host:port; may be empty
+	Ops    string // our ops port, host:port; may be empty
+	Lookup string // the URL of a trace, with %s for its ID in hex; may be empty
 }
 
 // Process is one run of a program.
@@ -65,7 +67,7 @@ func Start(p Program) (*Process, error) {
 func (p *Process) AwaitReady(ctx context.Context) (time.Duration, error) {
 	client := http.Client{Timeout: 2 * time.Second}
 	for p.ready == 0 {
-		if code, _ := status(&client, p.Ready); code == http.StatusOK {
+		if answers(&client, p.Program.Ready) {
 			p.ready = time.Since(p.Started)
 			break
 		}
@@ -80,13 +82,17 @@ func (p *Process) AwaitReady(ctx context.Context) (time.Duration, error) {
 	return p.ready, nil
 }
 
-func status(client *http.Client, url string) (int, error) {
+func answers(client *http.Client, url string) bool {
+	if address, tcp := strings.CutPrefix(url, "tcp://"); tcp {
+		conn, err := net.DialTimeout("tcp", address, client.Timeout)
+		return err == nil && conn.Close() == nil
+	}
 	answer, err := client.Get(url)
 	if err != nil {
-		return 0, err
+		return false
 	}
 	_, _ = io.Copy(io.Discard, answer.Body)
-	return answer.StatusCode, answer.Body.Close()
+	return answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
 }
 
 // Tail is the end of the program's log.

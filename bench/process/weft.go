@@ -19,7 +19,7 @@ func Collector(path, folder string, env ...string) (Program, error) {
 			"WEFT_COLLECTOR_DATA=" + filepath.Join(folder, "collector"), "WEFT_COLLECTOR_OTLP_GRPC=" + at[0], "WEFT_COLLECTOR_HTTP=" + at[1],
 			"WEFT_COLLECTOR_OPS=" + at[2], "WEFT_COLLECTOR_OTLP_HTTP=" + at[3], "WEFT_COLLECTOR_LANE=" + at[4],
 		}, env...),
-		OTLP: at[0], HTTP: at[1], Ops: at[2], Ready: "http://" + at[2] + "/readyz",
+		OTLP: at[0], HTTP: at[1], Ops: at[2], Ready: "http://" + at[2] + "/readyz", Lookup: "http://" + at[1] + "/api/requests/%s",
 	}, os.MkdirAll(filepath.Join(folder, "collector"), 0o700)
 }
 
