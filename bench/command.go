@@ -18,12 +18,13 @@ const usage = `usage: weft-bench <command> [flags]; each explains its flags with
   ingest   CPU, memory and disk per span and log record
   compare  the same, of each signal, and of what Weft is compared with: one table
   lookup   how long a question takes, over a data set of any size, after a restart, under load
+  recover  how soon a collector is ready that was killed with much in its log
   verify   whether everything that was acknowledged is there, once, as it was sent
 `
 
 // Command runs the subcommand that args name, and prints its tables to out.
 func Command(ctx context.Context, args []string, out io.Writer) error {
-	commands := map[string]func(context.Context, []string, io.Writer) error{"ingest": ingest, "compare": compare, "lookup": lookups, "verify": verify}
+	commands := map[string]func(context.Context, []string, io.Writer) error{"ingest": ingest, "compare": compare, "lookup": lookups, "recover": recovery, "verify": verify}
 	if len(args) == 0 || commands[args[0]] == nil {
 		return errors.New(usage)
 	}
@@ -37,12 +38,14 @@ func Command(ctx context.Context, args []string, out io.Writer) error {
 // place is where the binaries are and the data goes.
 type place struct {
 	binaries, folder string
+	config           string // of the collector; empty: its own
 	keep             bool
 }
 
 func (p *place) flags(set *flag.FlagSet) {
 	set.StringVar(&p.binaries, "bin", "bin", "the folder with collector and agent")
 	set.StringVar(&p.folder, "data", "", "where data goes; default a temporary folder")
+	set.StringVar(&p.config, "config", "", "a file that overlays the collector's built-in configuration")
 	set.BoolVar(&p.keep, "keep", false, "leave the data when done")
 }
 

@@ -5,5 +5,6 @@
 //	ingest.go   that of our own
 //	compare.go  that of our own and of what we compare ourselves with
 //	lookup.go   how long questions take: over a data set of any size, after a restart, under load
+//	recover.go  how soon a collector is ready that was killed with much in its log
 //	verify.go   whether everything acknowledged is there, once, as it was sent
 package bench

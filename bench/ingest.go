@@ -52,6 +52,9 @@ type subject struct {
 // ours is the collector, with an agent before it where that is asked for.
 func (p *place) ours(agent bool) (subject, error) {
 	collector, err := process.Collector(p.binary("collector"), p.folder)
+	if p.config != "" {
+		collector.Args = []string{"--config", p.config}
+	}
 	if err != nil || !agent {
 		return subject{programs: []process.Program{collector}}, err
 	}

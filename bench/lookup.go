@@ -50,9 +50,11 @@ func lookups(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer done()
-	if l.program, err = process.Collector(l.binary("collector"), l.folder); err != nil {
+	subject, err := l.ours(false)
+	if err != nil {
 		return err
 	}
+	l.program = subject.programs[0]
 	return l.run(ctx)
 }
 
@@ -72,10 +74,11 @@ func (l *lookup) run(ctx context.Context) error {
 			return err
 		}
 	}
-	collector, err = l.restart(ctx)
+	collector, took, err := restart(ctx, l.program)
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(l.out, "ready %.2f s after kill -9 and a new start\n", took.Seconds())
 	defer func() { _ = collector.Stop() }()
 	return l.ask(ctx, collector, sender)
 }
@@ -100,22 +103,6 @@ func (l *lookup) build(ctx context.Context, collector *process.Process) (*load.S
 	c.space(l.out)
 	fmt.Fprintln(l.out)
 	return sender, nil
-}
-
-func (l *lookup) restart(ctx context.Context) (*process.Process, error) {
-	collector, err := process.Start(l.program)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, starting)
-	defer cancel()
-	took, err := collector.AwaitReady(ctx)
-	if err != nil {
-		collector.Kill()
-		return nil, err
-	}
-	fmt.Fprintf(l.out, "ready %.2f s after kill -9 and a new start\n", took.Seconds())
-	return collector, nil
 }
 
 // ask measures, with load through an agent where that is asked for.

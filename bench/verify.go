@@ -11,7 +11,6 @@ import (
 
 	"weft/bench/check"
 	"weft/bench/load"
-	"weft/bench/process"
 )
 
 // verify starts a collector over data that was kept, and compares what it shows with the sender's list.
@@ -41,10 +40,11 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 		r.Shuffle(len(traces), func(i, j int) { traces[i], traces[j] = traces[j], traces[i] })
 		traces = traces[:*sample]
 	}
-	program, err := process.Collector(where.binary("collector"), where.folder)
+	subject, err := where.ours(false)
 	if err != nil {
 		return err
 	}
+	program := subject.programs[0]
 	collector, err := launch(ctx, program)
 	if err != nil {
 		return err

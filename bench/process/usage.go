@@ -60,11 +60,36 @@ func Memory(pid int) (now, most int64, err error) {
 	return now, most, nil
 }
 
-// Disk is what the files under a folder take, in bytes of allocated blocks, in all and by first folder below it.
+// Disk is what the files under a folder take, in bytes of allocated blocks, in all and by the folder they are in.
 func Disk(folder string) (total int64, parts map[string]int64, err error) {
 	parts = map[string]int64{}
-	err = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) { // it was sealed or dropped while we walked
+	err = eachFile(folder, func(path string, size int64) error {
+		relative, err := filepath.Rel(folder, path)
+		if err != nil {
+			return err
+		}
+		total += size
+		parts[filepath.Dir(relative)] += size
+		return nil
+	})
+	return total, parts, err
+}
+
+// Sealed is what the Parquet files under a folder take.
+func Sealed(folder string) (total int64, err error) {
+	err = eachFile(folder, func(path string, size int64) error {
+		if filepath.Ext(path) == ".parquet" {
+			total += size
+		}
+		return nil
+	})
+	return total, err
+}
+
+// eachFile skips what is sealed, dropped or renamed while it walks.
+func eachFile(folder string, each func(path string, size int64) error) error {
+	return filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if err != nil || entry.IsDir() {
@@ -81,15 +106,8 @@ func Disk(folder string) (total int64, parts map[string]int64, err error) {
 		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 			size = stat.Blocks * 512
 		}
-		relative, err := filepath.Rel(folder, path)
-		if err != nil {
-			return err
-		}
-		total += size
-		parts[filepath.Dir(relative)] += size
-		return nil
+		return each(path, size)
 	})
-	return total, parts, err
 }
 
 // Sample is one look at a process.
