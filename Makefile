@@ -8,12 +8,14 @@ BINARIES    := weft gateway mesh agent collector demo
 RACED       := ./internal/... ./gateway/... ./mesh/... ./weft/... ./collector/correlate/... ./collector/health/... \
                ./collector/store/segment/... ./collector/signal/...
 FUZZTIME    ?= 20s
+SPANS       ?= 100000000
+KILLS       ?= 100
 # Compiling it takes four minutes of processor time, so CI does without; whoever changes code should not.
 LINTER      := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOLANGCI    ?= $(firstword $(wildcard bin/tools/golangci-lint) $(shell command -v golangci-lint))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit e2e race lint lint-tool bench fuzz check packages console console-check
+.PHONY: help build run test unit e2e race lint lint-tool bench bench-micro bench-compare bench-large soak fuzz check packages console console-check
 
 help: ## this text
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -48,8 +50,22 @@ race: ## the race detector, where our own concurrency lives
 e2e: build ## the whole system as real processes, the console in a real browser
 	$(GO) test -count=1 -timeout 25m ./e2e/...
 
-bench: ## benchmarks of every hot path
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./gateway/... ./mesh/... ./collector/...
+bench: bench-micro bench-compare ## what everything costs: every hot path, then real processes under load, as tables in Markdown
+
+bench-micro: ## benchmarks of every hot path
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./gateway/... ./mesh/... ./collector/... ./bench/...
+
+bench-compare: build ## CPU, memory, disk and look-ups of real processes; PEERS='-jaeger PATH …' adds theirs
+	$(GO) build -o bin/tools/ ./bench/cmd/weft-bench
+	@echo; bin/tools/weft-bench compare -for 20s $(PEERS)
+	@echo; bin/tools/weft-bench lookup -size 400000 -under 5000 -questions 250
+
+bench-large: build ## look-ups over SPANS sealed spans, after a restart, under load; DATA keeps them where you say
+	$(GO) build -o bin/tools/ ./bench/cmd/weft-bench
+	@echo; bin/tools/weft-bench lookup -size $(SPANS) -under 20000 -questions 2000 $(DATA:%=-data % -keep -ledger %/sent.list)
+
+soak: build ## KILLS times kill -9 of agent or collector under load, and an account of everything acknowledged
+	WEFT_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 4h -run TestNothingAcknowledgedIsLostToKills ./e2e
 
 fuzz: ## fuzz every decoder for FUZZTIME
 	@for package in $$(grep -rlE '^func Fuzz' --include=*_test.go . | xargs -n1 dirname | sort -u); do \

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ type lookup struct {
 	cold      int
 	questions int
 	ledger    string
+	built     bool
 	out       io.Writer
 	program   process.Program
 }
@@ -41,8 +43,12 @@ func lookups(ctx context.Context, args []string, out io.Writer) error {
 	set.BoolVar(&l.Scattered, "scattered", false, "each batch has one span of many traces, as applications send them")
 	set.Uint64Var(&l.seed, "seed", 1, "of everything random")
 	set.StringVar(&l.ledger, "ledger", "", "write the list of what was acknowledged to this file, for verify")
+	set.BoolVar(&l.built, "built", false, "ask an earlier run's -data and -ledger, and build nothing")
 	if err := set.Parse(args); err != nil {
 		return err
+	}
+	if l.built && (l.ledger == "" || l.folder == "") {
+		return errors.New("lookup: -built needs the -data and the -ledger of an earlier run with -keep")
 	}
 	l.uuid = true // otherwise a request ID is a trace ID, and asks nothing new
 	done, err := l.open()
@@ -59,28 +65,37 @@ func lookups(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func (l *lookup) run(ctx context.Context) error {
-	collector, err := launch(ctx, l.program)
+	model, ledger, err := l.dataSet(ctx)
 	if err != nil {
 		return err
-	}
-	sender, err := l.build(ctx, collector)
-	if err != nil {
-		collector.Kill()
-		return err
-	}
-	collector.Kill()
-	if l.ledger != "" {
-		if err := sender.Ledger.Save(l.ledger, sender.Model); err != nil {
-			return err
-		}
 	}
 	collector, took, err := restart(ctx, l.program)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(l.out, "ready %.2f s after kill -9 and a new start\n", took.Seconds())
 	defer func() { _ = collector.Stop() }()
-	return l.ask(ctx, collector, sender)
+	fmt.Fprintf(l.out, "ready %.2f s after kill -9 and a new start\n", took.Seconds())
+	return l.ask(ctx, collector, model, ledger)
+}
+
+// dataSet is what there is to ask for, built now or before.
+func (l *lookup) dataSet(ctx context.Context) (*load.Model, *load.Ledger, error) {
+	if l.built {
+		return load.LoadLedger(l.ledger)
+	}
+	collector, err := launch(ctx, l.program)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer collector.Kill()
+	sender, err := l.build(ctx, collector)
+	if err != nil {
+		return nil, nil, err
+	}
+	if l.ledger != "" {
+		err = sender.Ledger.Save(l.ledger, sender.Model)
+	}
+	return sender.Model, sender.Ledger, err
 }
 
 // build fills the collector and waits until it has sealed what it will.
@@ -106,7 +121,7 @@ func (l *lookup) build(ctx context.Context, collector *process.Process) (*load.S
 }
 
 // ask measures, with load through an agent where that is asked for.
-func (l *lookup) ask(ctx context.Context, collector *process.Process, built *load.Sender) error {
+func (l *lookup) ask(ctx context.Context, collector *process.Process, model *load.Model, ledger *load.Ledger) error {
 	api := check.NewAPI(l.program.HTTP)
 	defer api.Close()
 	ctx, stop := context.WithCancel(ctx)
@@ -121,7 +136,7 @@ func (l *lookup) ask(ctx context.Context, collector *process.Process, built *loa
 		defer func() { _ = agent.Stop() }()
 		group.Go(func() error { found = findable(ctx, api, sender); return nil })
 	}
-	rows, err := l.rounds(ctx, newQuestioner(api, built.Model, built.Ledger))
+	rows, err := l.rounds(ctx, newQuestioner(api, model, ledger))
 	stop()
 	_ = group.Wait() // the load ends because it is told to
 	if err != nil {
@@ -159,7 +174,8 @@ func (l *lookup) load(ctx context.Context, group *errgroup.Group) (*process.Proc
 		return nil, nil, err
 	}
 	other := l.traffic
-	other.seed, other.Spans, other.Logs, other.Limit = l.seed+1, l.under, l.under*l.share, 0
+	other.Spans, other.Logs, other.Limit = l.under, l.under*l.share, 0
+	other.seed = uint64(time.Now().UnixNano()) // over data that was kept, an earlier run's traces would be found at once
 	sender, err := other.sender(program.OTLP)
 	if err != nil {
 		agent.Kill()
