@@ -99,7 +99,7 @@ func TestSignalsShareAServer(t *testing.T) {
 	}
 	s.close(t)()
 	again := open(t, cfg, everything(), otlp.SignalLogs) // a reload has the same configuration
-	if _, err := export(t.Context(), conn, otlp.SignalTraces, tracesBytes(t, spans(1)), grpc.WaitForReady(true)); err != nil || again.sink.items(t, otlp.SignalTraces) != 1 {
+	if _, err := export(t.Context(), conn, otlp.SignalTraces, tracesBytes(t, spans(1)), grpc.WaitForReady(true)); err != nil || again.sink.items(otlp.SignalTraces) != 1 {
 		t.Errorf("after a restart: %v", err)
 	}
 }
@@ -147,7 +147,7 @@ func TestShutdownDrains(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	if got := s.sink.items(t, otlp.SignalTraces); got != 2 {
+	if got := s.sink.items(otlp.SignalTraces); got != 2 {
 		t.Errorf("%d spans kept", got)
 	}
 }
@@ -202,7 +202,7 @@ func TestAnUnmodifiedSDK(t *testing.T) {
 	}
 	for name, client := range clients {
 		t.Run(name, func(t *testing.T) {
-			before := s.sink.items(t, otlp.SignalTraces)
+			before := s.sink.items(otlp.SignalTraces)
 			exporter, err := otlptrace.New(t.Context(), client)
 			if err != nil {
 				t.Fatal(err)
@@ -215,7 +215,7 @@ func TestAnUnmodifiedSDK(t *testing.T) {
 			if err := errors.Join(provider.ForceFlush(t.Context()), provider.Shutdown(t.Context())); err != nil {
 				t.Fatal(err)
 			}
-			if got := s.sink.items(t, otlp.SignalTraces) - before; got != 100 {
+			if got := s.sink.items(otlp.SignalTraces) - before; got != 100 {
 				t.Errorf("%d spans kept", got)
 			}
 		})
@@ -275,8 +275,8 @@ protocols:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _ = resp.Body.Close(); resp.StatusCode != http.StatusOK || s.sink.items(t, otlp.SignalTraces) != 2 {
-		t.Errorf("HTTP: %d, %d spans", resp.StatusCode, s.sink.items(t, otlp.SignalTraces))
+	if _ = resp.Body.Close(); resp.StatusCode != http.StatusOK || s.sink.items(otlp.SignalTraces) != 2 {
+		t.Errorf("HTTP: %d, %d spans", resp.StatusCode, s.sink.items(otlp.SignalTraces))
 	}
 	cfg.InFlightBytes = mib
 	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "in_flight_bytes") {

@@ -127,23 +127,22 @@ func newGate(sink *log) *gate {
 }
 
 func TestTheBudgetIsForAllRequests(t *testing.T) {
-	cfg := defaults(t)
-	cfg.InFlightBytes = 64 * mib
+	cfg := small(t)
 	sink := everything()
 	g := newGate(sink)
 	s := open(t, cfg, sink, otlp.SignalMetrics)
 	conn := s.dial(t)
-	large := inBatch(span(16, 8, attr("k", field(1, make([]byte, 30*mib)...))...))
+	large := inBatch(span(16, 8, attr("k", field(1, make([]byte, 7*mib/2)...))...))
 	done := make(chan error, 1)
 	go func() {
 		_, err := export(t.Context(), conn, otlp.SignalTraces, large)
 		done <- err
 	}()
 	<-g.entered
-	if used := s.receiver.budget.used.Load(); used != 32*mib { // what pools keep is rounded
+	if used := s.receiver.budget.used.Load(); used != 7*mib/2+mib/2 { // rounded
 		t.Errorf("%d bytes are in flight", used)
 	}
-	larger := inBatch(span(16, 8, attr("k", field(1, make([]byte, 40*mib)...))...))
+	larger := inBatch(span(16, 8, attr("k", field(1, make([]byte, 5*mib)...))...))
 	busy := func(name string, err error) {
 		t.Helper()
 		if status.Code(err) != codes.Unavailable || pauseOf(err) != 1 {
@@ -179,26 +178,25 @@ func TestTheBudgetIsForAllRequests(t *testing.T) {
 
 // A decoder makes more of a batch than came; that is in the budget too.
 func TestTheBudgetIsForWhatIsDecoded(t *testing.T) {
-	cfg := defaults(t)
-	cfg.InFlightBytes = 64 * mib
+	cfg := small(t)
 	s := open(t, cfg, everything(), otlp.SignalTraces, otlp.SignalMetrics)
-	if _, err := export(t.Context(), s.dial(t), otlp.SignalTraces, tracesBytes(t, spans(100_000))); err != nil {
+	if _, err := export(t.Context(), s.dial(t), otlp.SignalTraces, tracesBytes(t, spans(20_000))); err != nil {
 		t.Errorf("usual spans: %v", err)
 	}
 	events := span(16, 8, many(60_000, []byte{11<<3 | 2, 0})...)
-	_, err := export(t.Context(), s.dial(t), otlp.SignalTraces, inBatch(events, events, events, events, events, events, events, events, events, events, events, events))
+	_, err := export(t.Context(), s.dial(t), otlp.SignalTraces, inBatch(events, events))
 	if status.Code(err) != codes.ResourceExhausted || pauseOf(err) != 0 {
 		t.Errorf("a hundred times as much: %v", err)
 	}
-	text := append([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[`), bytes.Repeat([]byte("{},"), 5_000_000)...)
+	text := append([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[`), bytes.Repeat([]byte("{},"), 200_000)...)
 	text = append(text[:len(text)-1], "]}]}]}"...)
 	if r := s.post(t, "/v1/traces", asJSON, text); r.code != http.StatusRequestEntityTooLarge {
-		t.Errorf("five million spans of JSON: %d", r.code)
+		t.Errorf("200k spans of JSON: %d", r.code)
 	}
-	points := bytes.Repeat([]byte{1<<3 | 2, 0}, 10_000_000)
+	points := bytes.Repeat([]byte{1<<3 | 2, 0}, 1_000_000)
 	_, err = export(t.Context(), s.dial(t), otlp.SignalMetrics, inBatch(field(5, points...)))
 	if status.Code(err) != codes.ResourceExhausted || pauseOf(err) != 0 {
-		t.Errorf("ten million points: %v", err)
+		t.Errorf("a million points: %v", err)
 	}
 }
 
