@@ -125,9 +125,15 @@ func (l *Log) write(g *group) error {
 		l.undo(current)
 		return full(fmt.Errorf("append to %s: %w", l.path(current), err))
 	}
+	if l.cfg.OnAppend != nil {
+		for i, parts := range g.records {
+			l.cfg.OnAppend(g.at[i], parts)
+		}
+	}
 	l.mu.Lock()
 	l.files[len(l.files)-1].size = end
 	l.total += end - current.size
+	l.wake()
 	l.mu.Unlock()
 	return nil
 }
@@ -172,6 +178,7 @@ func (l *Log) rotate() error {
 	l.active, l.broken = handle, false
 	l.mu.Lock()
 	l.files = append(l.files, f)
+	l.wake()
 	l.mu.Unlock()
 	if err := old.Close(); err != nil {
 		return fmt.Errorf("close: %w", err)

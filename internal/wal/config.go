@@ -27,7 +27,10 @@ type Config struct {
 	Reserve    int        // percent of the disk that must stay free, below which Append answers ErrFull; 0 is none
 	Durability Durability // default Process
 	FS         FS         // default the operating system's
-	// OnDamage, if set, hears of every damaged range that Open or Replay steps over.
+	// OnAppend, if set, hears of every record that is stored, as the parts it came in, in the order of the log: before
+	// anybody can read it, and before its appender knows. It must be quick, since appenders wait.
+	OnAppend func(Position, [][]byte)
+	// OnDamage, if set, hears of every damaged range that Replay or a Tail steps over.
 	OnDamage func(Damage)
 }
 

@@ -30,6 +30,7 @@ type Log struct {
 	total   int64  // their sizes together
 	stats   Stats
 	closed  bool
+	changed chan struct{} // closed by what is next; nil while nobody waits
 }
 
 // Stats counts what a log holds and what happened to it since Open.
@@ -49,13 +50,8 @@ func Open(cfg Config) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{cfg: cfg.withDefaults(), turn: make(chan struct{}, 1), pending: newGroup()}
-	if err := l.cfg.FS.MkdirAll(l.cfg.Dir); err != nil {
+	if err := l.makeDir(); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
-	}
-	if l.cfg.Durability == Power {
-		if err := l.cfg.FS.SyncDir(filepath.Dir(l.cfg.Dir)); err != nil {
-			return nil, fmt.Errorf("open log %s: %w", l.cfg.Dir, err)
-		}
 	}
 	files, err := listFiles(l.cfg.FS, l.cfg.Dir)
 	if err != nil {
@@ -69,6 +65,27 @@ func Open(cfg Config) (*Log, error) {
 		l.total += f.size
 	}
 	return l, nil
+}
+
+// makeDir makes the log's folder. With Power each folder on the way that is new is in its parent for good: a file is as
+// lost as the folder that holds it.
+func (l *Log) makeDir() error {
+	var parents []string
+	for dir := filepath.Clean(l.cfg.Dir); l.cfg.Durability == Power; dir = filepath.Dir(dir) {
+		parents = append(parents, filepath.Dir(dir))
+		if _, err := l.cfg.FS.ReadDir(filepath.Dir(dir)); err == nil || filepath.Dir(dir) == dir {
+			break
+		}
+	}
+	if err := l.cfg.FS.MkdirAll(l.cfg.Dir); err != nil {
+		return err
+	}
+	for _, dir := range parents {
+		if err := l.cfg.FS.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openActive goes on with the newest file, without its torn tail, or begins the first.
@@ -337,6 +354,7 @@ func (l *Log) Close() error {
 	defer func() { <-l.turn }()
 	l.mu.Lock()
 	again := l.closed
+	l.wake()
 	l.closed = true
 	l.mu.Unlock()
 	if again {
