@@ -317,7 +317,7 @@ plain text
 func TestAFullQueueAsksSendersToComeAgain(t *testing.T) {
 	n := newNode(t)
 	overlay := filepath.Join(n.data, "small.yaml")
-	if err := os.WriteFile(overlay, []byte("exporters: {uplink: {sending_queue: {queue_size: 600}}}"), 0o600); err != nil {
+	if err := os.WriteFile(overlay, []byte("extensions: {queue: {limit_bytes: 2000}}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n.start(t, "--config", overlay)

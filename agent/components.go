@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 
 	"weft/agent/component/origin"
+	"weft/agent/component/queue"
 	"weft/agent/component/samplelane"
 	"weft/agent/component/uplink"
 	"weft/internal/distro"
@@ -26,6 +27,8 @@ import (
 func factories(process *distro.Process) (f otelcol.Factories, err error) {
 	port := opsextension.NewPort(listenOps, process.Metrics)
 	process.OnExit(port.Close)
+	kept := queue.NewKeeper(process.Log)
+	process.OnExit(kept.Close)
 
 	var errs [4]error
 	f.Receivers, errs[0] = otelcol.MakeFactoryMap[receiver.Factory](
@@ -39,11 +42,12 @@ func factories(process *distro.Process) (f otelcol.Factories, err error) {
 		origin.NewFactory(),                 // which agent measured the node
 	)
 	f.Exporters, errs[2] = otelcol.MakeFactoryMap[exporter.Factory](
-		uplink.NewFactory(), // to the collector, kept until it has it
+		uplink.NewFactory(), // what came through a pipeline, into the queue
 	)
 	f.Extensions, errs[3] = otelcol.MakeFactoryMap[extension.Factory](
 		port.Factory(),           // health, readiness, own metrics, profiles
-		filestorage.NewFactory(), // the uplink's queue and the file offsets
+		kept.Factory(),           // everything for the collector, kept until it has it
+		filestorage.NewFactory(), // up to where files were read
 		samplelane.NewFactory(),  // the proxies' counts, past every queue
 	)
 	return f, errors.Join(errs[:]...)

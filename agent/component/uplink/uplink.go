@@ -8,11 +8,14 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"weft/internal/otlp"
 )
@@ -64,6 +67,9 @@ func (u *uplink) take(ctx context.Context, signal otlp.Signal, batch []byte, err
 	rejected, err := u.queue.Take(ctx, signal, batch)
 	if rejected.Items > 0 && err == nil {
 		u.log.Warn("items of a pipeline cannot be kept", zap.String("signal", string(signal)), zap.Int64("items", rejected.Items), zap.String("reason", rejected.Why))
+	}
+	if status.Code(err) == codes.InvalidArgument {
+		return consumererror.NewPermanent(err) // nobody is to try again
 	}
 	return err
 }
