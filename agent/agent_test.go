@@ -117,7 +117,7 @@ type node struct {
 	data, grpc, http, ops, collector string
 }
 
-func newNode(t *testing.T) node {
+func newNode(t testing.TB) node {
 	t.Helper()
 	n := node{t.TempDir(), freePort(t), freePort(t), freePort(t), freePort(t)}
 	for name, value := range map[string]string{
@@ -129,7 +129,7 @@ func newNode(t *testing.T) node {
 	return n
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -159,7 +159,7 @@ func (n node) start(t *testing.T, args ...string) (stop func()) {
 	return stop
 }
 
-func (n node) awaitReady(t *testing.T) {
+func (n node) awaitReady(t testing.TB) {
 	t.Helper()
 	await(t, "ready", func() bool {
 		answer, err := http.Get("http://" + n.ops + "/readyz")
@@ -189,7 +189,7 @@ func (n node) export(t *testing.T, name string) error {
 	return err
 }
 
-func await(t *testing.T, what string, reached func() bool) {
+func await(t testing.TB, what string, reached func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for !reached() {

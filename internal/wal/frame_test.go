@@ -48,3 +48,45 @@ func FuzzScan(f *testing.F) {
 		}
 	})
 }
+
+// FuzzFrames writes payloads and harms one byte of the file: every record that does not hold the byte is read, in order,
+// and none is read that was not written.
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte("one\x00two\x00\x00three"), 20, byte(1))
+	f.Add([]byte("\xe1WAL\x00\xe1WAL\xe1WAL"), 4, byte(0xff))
+	f.Add(appendFrame(nil, 7, [][]byte{[]byte("a frame within a frame")}), 0, byte(0))
+	f.Fuzz(func(t *testing.T, text []byte, place int, harm byte) {
+		const salt = 7
+		var file []byte
+		var want [][]byte
+		payloads := bytes.Split(text, []byte{0})
+		ends := make([]int, len(payloads))
+		for i, p := range payloads {
+			// In two parts, as appenders give them.
+			file = appendFrame(file, salt, [][]byte{p[:len(p)/2], p[len(p)/2:]})
+			ends[i] = len(file)
+		}
+		place = (place%len(file) + len(file)) % len(file)
+		file[place] ^= harm
+		start := 0
+		for i, p := range payloads {
+			if harm == 0 || place < start || place >= ends[i] {
+				want = append(want, p)
+			}
+			start = ends[i]
+		}
+		s := &scanner{src: bytes.NewReader(file), salt: salt, max: 1 << 20, end: int64(len(file)), damaged: func(int64, int64) {}}
+		for i := 0; ; i++ {
+			_, payload, err := s.next()
+			if err == io.EOF {
+				if i != len(want) {
+					t.Fatalf("%d records, want %d", i, len(want))
+				}
+				return
+			}
+			if err != nil || i >= len(want) || !bytes.Equal(payload, want[i]) {
+				t.Fatalf("record %d is %q (%v), want %q", i, payload, err, want)
+			}
+		}
+	})
+}

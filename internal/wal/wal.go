@@ -308,6 +308,9 @@ func (l *Log) DropBefore(p Position) error {
 			faults = append(faults, err)
 		}
 	}
+	if len(drop) > 0 && l.cfg.Durability == Power { // else a power cut brings them back
+		faults = append(faults, l.cfg.FS.SyncDir(l.cfg.Dir))
+	}
 	return errors.Join(faults...)
 }
 

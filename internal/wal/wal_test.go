@@ -209,6 +209,11 @@ func TestQuarantine(t *testing.T) {
 			if len(damage) != 1 || damage[0].Offset != at[2].Offset || l.Stats().Damaged != 1 {
 				t.Fatalf("damage %+v", damage)
 			}
+			tail := l.Tail(wal.Position{})
+			defer tail.Close()
+			if _, followed := rest(t, tail); fmt.Sprint(followed) != fmt.Sprint(got) || len(damage) != 2 || damage[1] != damage[0] {
+				t.Fatalf("a tail read %q, and saw damage %+v", followed, damage)
+			}
 			if _, err := l.Read(at[2]); !errors.Is(err, wal.ErrGone) {
 				t.Fatalf("read of the damaged record: %v", err)
 			}
@@ -358,6 +363,8 @@ func TestModel(t *testing.T) {
 			record []byte
 		}
 		var model []entry
+		tail := l.Tail(wal.Position{})
+		defer func() { tail.Close() }()
 		t.Repeat(map[string]func(*rapid.T){
 			"append": func(t *rapid.T) {
 				r := rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "record")
@@ -399,6 +406,20 @@ func TestModel(t *testing.T) {
 				}
 				if l, err = wal.Open(cfg); err != nil {
 					t.Fatal(err)
+				}
+				tail.Close()
+				tail = l.Tail(wal.Position{})
+			},
+			"follow": func(t *rapid.T) {
+				from := tail.Position()
+				var want []wal.Position
+				for _, e := range model {
+					if !e.at.Before(from) {
+						want = append(want, e.at)
+					}
+				}
+				if got, _ := rest(t, tail); fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Fatalf("from %v on a tail read %v, want %v", from, got, want)
 				}
 			},
 			"": func(t *rapid.T) {

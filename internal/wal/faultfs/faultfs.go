@@ -16,8 +16,8 @@ import (
 // ErrCrashed is what every change answers after a crash: the process that made it is no more.
 var ErrCrashed = errors.New("faultfs: crashed")
 
-// FS counts the changes (writes, truncations, syncs, new files, renames, removals) made through it and fails one of
-// them. Files live in the system below.
+// FS counts the changes (writes, truncations, syncs, new files and folders, renames, removals) made through it and fails
+// one of them. Files live in the system below.
 type FS struct {
 	wal.FS
 
@@ -26,6 +26,8 @@ type FS struct {
 	failAt  int   // 0 never; else the number of the change that fails, from 1
 	failBy  error // what it fails with; nil = it crashes
 	crashed bool
+	full    bool
+	zeros   bool
 	space   func() (free, total uint64)
 	synced  map[string]int64 // bytes of each file written through us that would survive a power cut
 	undo    []dirChange      // not yet synced, oldest first
@@ -84,7 +86,22 @@ func (f *FS) Free(dir string) (uint64, uint64, error) {
 	return free, total, nil
 }
 
-// PowerCut crashes and takes back everything that no sync has made durable.
+// Fill makes the disk full, or gives it room again. While it is full nothing that takes space succeeds: writes are half
+// done at best, and no file is made. Removals and truncations work.
+func (f *FS) Fill(full bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.full = full
+}
+
+// KeepZeros makes a power cut leave zeros where bytes were not synced, as file systems do that write the size first.
+func (f *FS) KeepZeros() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.zeros = true
+}
+
+// PowerCut crashes and takes back everything that no sync has made durable: bytes, names that came and names that went.
 func (f *FS) PowerCut() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -97,6 +114,9 @@ func (f *FS) PowerCut() error {
 	for name, size := range f.synced {
 		if info, err := os.Stat(name); err == nil && info.Size() > size {
 			faults = append(faults, os.Truncate(name, size))
+			if f.zeros {
+				faults = append(faults, os.Truncate(name, info.Size()))
+			}
 		}
 	}
 	return errors.Join(faults...)
@@ -121,12 +141,46 @@ func (f *FS) change() (fails bool, err error) {
 	return true, ErrCrashed
 }
 
+// grow is change for what takes space.
+func (f *FS) grow() (fails bool, err error) {
+	f.mu.Lock()
+	full := f.full && !f.crashed
+	f.mu.Unlock()
+	if full {
+		return true, ErrNoSpace
+	}
+	return f.change()
+}
+
+// MkdirAll counts as one change when it makes a folder.
+func (f *FS) MkdirAll(dir string) error {
+	var made []string // outermost last
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		if _, err := os.Stat(at); err == nil || at == filepath.Dir(at) {
+			break
+		}
+		made = append(made, at)
+	}
+	if len(made) == 0 {
+		return nil
+	}
+	if _, err := f.grow(); err != nil {
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: err}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, at := range made {
+		f.undo = append(f.undo, dirChange{filepath.Dir(at), func() { os.RemoveAll(at) }})
+	}
+	return f.FS.MkdirAll(dir)
+}
+
 // OpenFile counts as a change when it makes a file.
 func (f *FS) OpenFile(name string, flag int) (wal.File, error) {
 	_, statErr := os.Stat(name)
 	creates := flag&os.O_CREATE != 0 && errors.Is(statErr, fs.ErrNotExist)
 	if creates {
-		if _, err := f.change(); err != nil {
+		if _, err := f.grow(); err != nil {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 		}
 	}
@@ -169,7 +223,26 @@ func (f *FS) Remove(name string) error {
 	if _, err := f.change(); err != nil {
 		return &fs.PathError{Op: "remove", Path: name, Err: err}
 	}
-	return f.FS.Remove(name)
+	was, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if err := f.FS.Remove(name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	size, known := f.synced[name]
+	if !known {
+		size = int64(len(was)) // it was there before us
+	}
+	delete(f.synced, name)
+	f.undo = append(f.undo, dirChange{filepath.Dir(name), func() {
+		if os.WriteFile(name, was, 0o600) == nil {
+			f.synced[name] = size
+		}
+	}})
+	return nil
 }
 
 func (f *FS) SyncDir(dir string) error {
@@ -195,7 +268,7 @@ type handle struct {
 }
 
 func (h *handle) WriteAt(p []byte, off int64) (int, error) {
-	fails, err := h.fs.change()
+	fails, err := h.fs.grow()
 	if err == nil {
 		return h.File.WriteAt(p, off)
 	}
