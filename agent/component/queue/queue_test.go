@@ -34,6 +34,7 @@ type far struct {
 	asked    int
 	requests [][]string
 	addr     string
+	stop     func()
 }
 
 func (f *far) Export(_ context.Context, in plogotlp.ExportRequest) (plogotlp.ExportResponse, error) {
@@ -98,7 +99,14 @@ func (f *far) serve(t testing.TB) (stop func()) {
 	var once sync.Once
 	stop = func() { once.Do(func() { server.Stop(); <-done }) }
 	t.Cleanup(stop)
+	f.stop = stop
 	return stop
+}
+
+func (f *far) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked, f.requests = 0, nil
 }
 
 func testConfig(dir, addr string) Config {
