@@ -46,6 +46,13 @@ type collector struct {
 	spans   []signal.Span
 	logs    []signal.Log
 	sources map[string]bool // service/instance of metrics
+	hanging bool            // it takes nothing
+}
+
+func (c *collector) hang(hanging bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hanging = hanging
 }
 
 type traceServer struct {
@@ -64,6 +71,9 @@ type metricServer struct {
 func (c *traceServer) Export(_ context.Context, in ptraceotlp.ExportRequest) (ptraceotlp.ExportResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.hanging {
+		return ptraceotlp.NewExportResponse(), status.Error(codes.ResourceExhausted, "not now")
+	}
 	c.spans = append(c.spans, signal.Spans(in.Traces())...)
 	return ptraceotlp.NewExportResponse(), nil
 }
@@ -228,33 +238,120 @@ func TestAcknowledgedItemsOutliveTheCollectorsAndTheAgentsAbsence(t *testing.T) 
 	})
 }
 
-func TestAcknowledgedItemsSurviveKill(t *testing.T) {
-	n := newNode(t)
-	run := exec.Command(os.Args[0])
+// process starts the agent as a process of its own; kill is kill -9.
+func (n node) process(t testing.TB, args ...string) (kill func()) {
+	t.Helper()
+	run := exec.Command(os.Args[0], args...)
 	run.Env = append(os.Environ(), "WEFT_TEST_AGENT=1")
 	run.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = run.Process.Kill() }()
+	var once sync.Once
+	kill = func() { once.Do(func() { _ = run.Process.Kill(); _ = run.Wait() }) }
+	t.Cleanup(kill)
 	n.awaitReady(t)
-	const sent = 200
-	for i := range sent {
-		if err := n.export(t, fmt.Sprint(i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_ = run.Process.Kill()
-	_ = run.Wait()
-	far := serveCollector(t, n.collector)
-	n.start(t)
+	return kill
+}
+
+// awaitAll waits until the collector has each of these spans.
+func (c *collector) awaitAll(t *testing.T, acknowledged []string) {
+	t.Helper()
 	await(t, "delivered", func() bool {
 		got := map[string]bool{}
-		for _, name := range far.names() {
+		for _, name := range c.names() {
 			got[name] = true
 		}
-		return len(got) == sent
+		for _, name := range acknowledged {
+			if !got[name] {
+				return false
+			}
+		}
+		return true
 	})
+}
+
+// Five kills under load, at whatever moment they come, the collector there or not.
+func TestAcknowledgedItemsSurviveKill(t *testing.T) {
+	n := newNode(t)
+	far := serveCollector(t, n.collector)
+	var acknowledged []string
+	for life := range 5 {
+		kill := n.process(t)
+		var sending sync.WaitGroup
+		var mu sync.Mutex
+		here := 0
+		for sender := range 4 {
+			sending.Go(func() {
+				for i := 0; ; i++ {
+					name := fmt.Sprintf("%d-%d-%d", life, sender, i)
+					if n.export(t, name) != nil {
+						return
+					}
+					mu.Lock()
+					acknowledged = append(acknowledged, name)
+					if here++; here == 100+17*life {
+						go kill()
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		sending.Wait()
+		if life == 2 {
+			far.hang(true) // what is queued then stays so for two lives
+		}
+	}
+	far.hang(false)
+	n.start(t)
+	far.awaitAll(t, acknowledged)
+	if len(acknowledged) < 500 {
+		t.Errorf("only %d acknowledged", len(acknowledged))
+	}
+}
+
+// A disk that is really full, and kill -9: exporterhelper's queue lost 500 of 6,450 acknowledged items here.
+func TestAFullDiskAndAKillLoseNothing(t *testing.T) {
+	n := newNode(t)
+	if err := syscall.Mount("tmpfs", n.data, "tmpfs", 0, "size=2m"); err != nil {
+		t.Skipf("cannot mount a small disk: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(n.data, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	overlay := filepath.Join(t.TempDir(), "full.yaml")
+	if err := os.WriteFile(overlay, []byte("extensions: {queue: {reserve_percent: 0}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var acknowledged []string
+	fill := func(life int) {
+		for refused := 0; refused < 20; {
+			name := fmt.Sprintf("%d-%d %s", life, len(acknowledged), strings.Repeat("x", 5000))
+			switch err := n.export(t, name); status.Code(err) {
+			case codes.OK:
+				acknowledged = append(acknowledged, name)
+			case codes.Unavailable:
+				refused++
+			default:
+				t.Fatal(err)
+			}
+		}
+	}
+	for life := range 3 {
+		kill := n.process(t, "--config", overlay)
+		fill(life)
+		kill()
+	}
+	far := serveCollector(t, n.collector)
+	n.process(t, "--config", overlay)
+	far.awaitAll(t, acknowledged)
+	await(t, "taken again", func() bool { return n.export(t, "room again") == nil })
+	far.awaitAll(t, []string{"room again"})
+	if len(acknowledged) < 100 {
+		t.Errorf("only %d fitted", len(acknowledged))
+	}
 }
 
 func TestFileLogsBecomeRecordsOfTheirService(t *testing.T) {

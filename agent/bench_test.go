@@ -6,13 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -125,14 +122,7 @@ func BenchmarkAgent(b *testing.B) {
 		b.Run(fmt.Sprintf("%d spans a batch", size), func(b *testing.B) {
 			n := newNode(b)
 			received := serveCounting(b, n.collector)
-			run := exec.Command(os.Args[0])
-			run.Env = append(os.Environ(), "WEFT_TEST_AGENT=1")
-			run.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-			if err := run.Start(); err != nil {
-				b.Fatal(err)
-			}
-			defer func() { _ = run.Process.Kill(); _ = run.Wait() }()
-			n.awaitReady(b)
+			defer n.process(b)()
 			conn, err := grpc.NewClient(n.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(bytesCodec{})))
 			if err != nil {
 				b.Fatal(err)

@@ -59,13 +59,13 @@ func openLine(signal otlp.Signal, cfg Config, deps Deps) (l *line, err error) {
 	if l.dead, err = openDeadLetters(filepath.Join(dir, "dead"), cfg, deps); err != nil {
 		return nil, errors.Join(err, l.log.Close())
 	}
-	if err := l.recover(); err != nil {
+	if err := l.recount(); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	return l, nil
 }
 
-func (l *line) recover() (err error) {
+func (l *line) recount() (err error) {
 	if l.sent, err = l.cursor.load(l.log); err != nil {
 		return err
 	}
