@@ -310,6 +310,47 @@ func TestAcknowledgedItemsSurviveKill(t *testing.T) {
 	}
 }
 
+// Reloads under load, of the queue itself and of what is around it: nothing is lost and nothing arrives twice.
+func TestAReloadNeitherLosesNorDoubles(t *testing.T) {
+	n := newNode(t)
+	far := serveCollector(t, n.collector)
+	overlay := filepath.Join(t.TempDir(), "overlay.yaml")
+	reload := func(text string) {
+		if err := os.WriteFile(overlay, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload("")
+	n.start(t, "--config", overlay)
+	acknowledged := map[string]bool{}
+	sent := 0
+	for _, text := range []string{
+		"service: {telemetry: {logs: {level: warn}}}", // the queue stays open
+		"extensions: {queue: {in_flight: 1}}",         // it is closed and opened
+		"extensions: {queue: {request_bytes: 2000}}",
+		"extensions: {queue: {no_such_key: 1}}", // nothing happens
+	} {
+		for before := len(acknowledged); len(acknowledged) < before+300; sent++ {
+			if len(acknowledged) == before+20 {
+				reload(text)
+			}
+			if name := fmt.Sprint(sent); n.export(t, name) == nil {
+				acknowledged[name] = true
+			}
+		}
+	}
+	await(t, "delivered", func() bool { return len(far.names()) >= len(acknowledged) })
+	got := map[string]int{}
+	for _, name := range far.names() {
+		got[name]++
+	}
+	for name := range acknowledged {
+		if got[name] != 1 {
+			t.Errorf("%q arrived %d times", name, got[name])
+		}
+	}
+}
+
 // A disk that is really full, and kill -9: exporterhelper's queue lost 500 of 6,450 acknowledged items here.
 func TestAFullDiskAndAKillLoseNothing(t *testing.T) {
 	n := newNode(t)
