@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"weft/agent/component/queue/export"
 	"weft/internal/otlp"
 	"weft/internal/wal"
 	"weft/internal/wal/faultfs"
@@ -20,7 +21,7 @@ import (
 
 // abandon leaves a queue as a process does that dies: nothing is written any more, and the kernel lets go of the rest.
 func abandon(q *Queue) {
-	_ = q.client.conn.Close()
+	_ = q.client.Close()
 	_ = q.lock.Close()
 }
 
@@ -141,7 +142,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	mustTake(t, first, "a", "b")
 	fs.Fill(true)
 	for range 3 {
-		if _, err := first.Take(t.Context(), otlp.SignalLogs, batch(t, "refused")); status.Code(err) != codes.Unavailable || patience(err) != time.Second {
+		if _, err := first.Take(t.Context(), otlp.SignalLogs, batch(t, "refused")); status.Code(err) != codes.Unavailable || export.Patience(err) != time.Second {
 			t.Fatalf("refused with %v", err)
 		}
 	}

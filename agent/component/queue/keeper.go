@@ -92,7 +92,7 @@ func (e *Extension) Start(context.Context, component.Host) (err error) {
 	if e.queue, err = e.keeper.open(e.cfg); err != nil {
 		return err
 	}
-	e.set.Logger.Info("queue open", zap.String("dir", e.cfg.Dir), zap.String("collector", e.cfg.Endpoint))
+	e.set.Logger.Info("queue open", zap.String("dir", e.cfg.Dir), zap.String("collector", e.cfg.Collector.Endpoint))
 	e.stats, err = measure(e.set.MeterProvider, e.queue)
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"weft/agent/component/queue/export"
 	"weft/internal/otlp"
 )
 
@@ -54,7 +55,7 @@ func TestTheQueueOutlivesTheExtension(t *testing.T) {
 	if _, err := third.Take(t.Context(), otlp.SignalLogs, batch(t, "a")); err != nil {
 		t.Error(err)
 	}
-	if _, err := first.Take(t.Context(), otlp.SignalLogs, batch(t, "b")); status.Code(err) != codes.Unavailable || patience(err) == 0 {
+	if _, err := first.Take(t.Context(), otlp.SignalLogs, batch(t, "b")); status.Code(err) != codes.Unavailable || export.Patience(err) == 0 {
 		t.Errorf("a queue that is closed: %v", err)
 	}
 	if _, err := third.Take(t.Context(), otlp.SignalLogs, []byte{0xff}); status.Code(err) != codes.InvalidArgument {
@@ -173,7 +174,7 @@ func TestConfigNamesTheKey(t *testing.T) {
 	if err := defaultConfig().(*Config).Validate(); err != nil {
 		t.Fatal(err)
 	}
-	err := (&Config{Endpoint: "nowhere", Compression: "zip", ReservePercent: 91, Drain: -1}).Validate()
+	err := (&Config{Collector: export.Config{Endpoint: "nowhere", Compression: "zip"}, ReservePercent: 91, Drain: -1}).Validate()
 	for _, key := range []string{
 		"dir", "durability", "limit_bytes", "reserve_percent", "dead_letters.limit_bytes", "dead_letters.age", "endpoint", "compression",
 		"request_bytes", "in_flight", "timeout", "retry_within", "reconnect_within", "drain",

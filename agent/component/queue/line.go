@@ -13,16 +13,11 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"weft/agent/component/queue/deadletter"
+	"weft/agent/component/queue/export"
 	"weft/internal/otlp"
 	"weft/internal/wal"
 )
-
-// methods are the services of OTLP, by signal.
-var methods = map[otlp.Signal]string{
-	otlp.SignalTraces:  "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-	otlp.SignalLogs:    "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-	otlp.SignalMetrics: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-}
 
 // line is the queue of one signal: a log, a cursor in it, and the accounts of both.
 type line struct {
@@ -31,7 +26,7 @@ type line struct {
 	deps   Deps
 	log    *wal.Log
 	cursor cursor
-	dead   *deadLetters
+	dead   *deadletter.Letters
 
 	mu    sync.Mutex
 	books books
@@ -50,13 +45,13 @@ func openLine(signal otlp.Signal, cfg Config, deps Deps) (l *line, err error) {
 		moved: make(chan struct{}, 1), home: make(chan struct{}, 1),
 	}
 	l.log, err = wal.Open(wal.Config{
-		Dir: dir, FileBytes: cfg.fileBytes(), MaxRecord: headerMax + maxBatch, MaxBytes: cfg.LimitBytes,
+		Dir: dir, FileBytes: cfg.fileBytes(), MaxRecord: headerMax + export.MaxBatch, MaxBytes: cfg.LimitBytes,
 		Reserve: cfg.ReservePercent, Durability: cfg.Durability, FS: deps.FS, OnAppend: l.arrive, OnDamage: l.damage,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if l.dead, err = openDeadLetters(filepath.Join(dir, "dead"), cfg, deps); err != nil {
+	if l.dead, err = deadletter.Open(filepath.Join(dir, "dead"), cfg.DeadLetters, cfg.Durability, deadletter.Deps(deps)); err != nil {
 		return nil, errors.Join(err, l.log.Close())
 	}
 	if err := l.recount(); err != nil {
@@ -79,7 +74,7 @@ func (l *line) recount() (err error) {
 	return err
 }
 
-func (l *line) close() error { return errors.Join(l.log.Close(), l.dead.close()) }
+func (l *line) close() error { return errors.Join(l.log.Close(), l.dead.Close()) }
 
 // arrive is told of every record by the log, at the moment that it is stored.
 func (l *line) arrive(at wal.Position, parts [][]byte) {
@@ -156,11 +151,11 @@ type Snapshot struct {
 	QueuedBytes, DiskBytes, LimitBytes int64
 	OldestAge, Lag                     time.Duration
 	Damaged                            int64 // ranges of the log that could not be read
-	DeadLetters                        DeadLetterStats
+	DeadLetters                        deadletter.Stats
 }
 
 func (l *line) snapshot() Snapshot {
-	disk, dead, now := l.log.Stats().Bytes, l.dead.stats(), l.deps.Now()
+	disk, dead, now := l.log.Stats().Bytes, l.dead.Stats(), l.deps.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := &l.books

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weft/agent/component/queue/export"
 	"weft/internal/wal"
 )
 
@@ -46,8 +47,8 @@ func (p *parcel) add(r record, a amount, next wal.Position) {
 }
 
 // body is the request of some of the letters.
-func (p *parcel) body(letters []letter) *body {
-	return &body{p.data[letters[0].from:letters[len(letters)-1].to], p}
+func (p *parcel) body(letters []letter) export.Body {
+	return export.Body{Data: p.data[letters[0].from:letters[len(letters)-1].to], Holders: &p.holders}
 }
 
 func count(letters []letter) (items int64) {

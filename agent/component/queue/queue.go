@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"weft/agent/component/queue/export"
 	"weft/internal/otlp"
 	"weft/internal/wal"
 )
@@ -38,7 +39,7 @@ type Deps struct {
 // Queue is the lines of all signals.
 type Queue struct {
 	cfg    Config
-	client *client
+	client *export.Client
 	lines  map[otlp.Signal]*line
 	lock   *os.File
 }
@@ -61,7 +62,7 @@ func Open(cfg Config, deps Deps) (q *Queue, err error) {
 		}
 		q.lines[signal] = line
 	}
-	q.client, err = dial(cfg)
+	q.client, err = export.Dial(cfg.Collector)
 	return q, err
 }
 
@@ -72,7 +73,7 @@ func (q *Queue) Run(ctx context.Context) {
 		senders.Go(func() { line.run(ctx, q.client) })
 		senders.Go(func() {
 			for wait(ctx, nil, time.Minute) {
-				if err := line.dead.expire(); err != nil {
+				if err := line.dead.Expire(); err != nil {
 					line.deps.Log.Warn("dead letters: not deleted", zap.Error(err))
 				}
 			}
@@ -88,7 +89,7 @@ func (q *Queue) Close() error {
 		faults = append(faults, line.close())
 	}
 	if q.client != nil {
-		faults = append(faults, q.client.conn.Close())
+		faults = append(faults, q.client.Close())
 	}
 	if q.lock != nil {
 		faults = append(faults, q.lock.Close())

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"weft/agent/component/queue/export"
 	"weft/internal/otlp"
 	"weft/internal/wal"
 )
@@ -92,7 +93,7 @@ func (f *far) serve(t testing.TB) (stop func()) {
 		t.Fatal(err)
 	}
 	f.addr = listener.Addr().String()
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxBatch))
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(export.MaxBatch))
 	plogotlp.RegisterGRPCServer(server, f)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(listener) }()
@@ -111,8 +112,8 @@ func (f *far) forget() {
 
 func testConfig(dir, addr string) Config {
 	cfg := *defaultConfig().(*Config)
-	cfg.Dir, cfg.Endpoint, cfg.ReservePercent = dir, addr, 0
-	cfg.RetryWithin, cfg.ReconnectWithin = 20*time.Millisecond, 50*time.Millisecond
+	cfg.Dir, cfg.Collector.Endpoint, cfg.ReservePercent = dir, addr, 0
+	cfg.RetryWithin, cfg.Collector.ReconnectWithin = 20*time.Millisecond, 50*time.Millisecond
 	return cfg
 }
 
@@ -334,7 +335,7 @@ func TestAFullQueueAsksToComeAgainAndResumes(t *testing.T) {
 		if err == nil {
 			return false
 		}
-		if status.Code(err) != codes.Unavailable || patience(err) != time.Second {
+		if status.Code(err) != codes.Unavailable || export.Patience(err) != time.Second {
 			t.Fatalf("refused with %v", err)
 		}
 		return true

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"time"
+
+	"weft/agent/component/queue/export"
 )
 
 // A record of a line's log is a header and the batch as it came:
@@ -41,7 +43,7 @@ func parseRecord(b []byte) (record, error) {
 		return record{}, errRecord
 	}
 	items, n := binary.Uvarint(b[9:])
-	if n <= 0 || items > maxBatch {
+	if n <= 0 || items > export.MaxBatch {
 		return record{}, errRecord
 	}
 	return record{time.Unix(0, int64(binary.LittleEndian.Uint64(b[1:]))), int(items), b[9+n:]}, nil

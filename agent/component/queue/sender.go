@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"weft/agent/component/queue/deadletter"
+	"weft/agent/component/queue/export"
 	"weft/internal/wal"
 )
 
@@ -31,7 +33,7 @@ const (
 // of the log, and InFlight others deliver them.
 type sender struct {
 	*line
-	client  *client
+	client  *export.Client
 	tail    *wal.Tail
 	held    *record // read, and too large for the parcel of the moment
 	size    amount  // of held
@@ -41,7 +43,7 @@ type sender struct {
 }
 
 // run sends until ctx ends. What is under way then gets a moment to be answered; the rest stays in the log.
-func (l *line) run(ctx context.Context, c *client) {
+func (l *line) run(ctx context.Context, c *export.Client) {
 	s := &sender{line: l, client: c, tail: l.log.Tail(l.sent), parcels: parcels{keep: 2 * l.cfg.RequestBytes}}
 	answered, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
@@ -207,24 +209,24 @@ func (s *sender) finish(p *parcel) {
 // A request under way is awaited until answered ends.
 func (s *sender) deliver(ctx, answered context.Context, p *parcel, letters []letter) bool {
 	for pause := firstPause; ; pause = min(2*pause, s.cfg.RetryWithin) {
-		if s.client.ready(ctx) != nil {
+		if s.client.Ready(ctx) != nil {
 			return false
 		}
-		got, err := s.client.export(answered, methods[s.signal], p.body(letters))
+		got, err := s.client.Export(answered, s.signal, p.body(letters))
 		s.report(err)
 		switch {
 		case err == nil:
 			s.book(letters, got)
 			return true
-		case final(err) && len(letters) > 1: // one of them is at fault, and the others are not to suffer
+		case export.Final(err) && len(letters) > 1: // one of them is at fault, and the others are not to suffer
 			half := len(letters) / 2
 			return s.deliver(ctx, answered, p, letters[:half]) && s.deliver(ctx, answered, p, letters[half:])
-		case final(err):
+		case export.Final(err):
 			if s.bury(p, letters[0], err) {
 				return true
 			}
 		}
-		rest := max(patience(err), time.Duration((0.8+0.4*rand.Float64())*float64(min(pause, s.cfg.RetryWithin))))
+		rest := max(export.Patience(err), time.Duration((0.8+0.4*rand.Float64())*float64(min(pause, s.cfg.RetryWithin))))
 		wait(ctx, nil, rest)
 		if ctx.Err() != nil {
 			return false
@@ -233,9 +235,9 @@ func (s *sender) deliver(ctx, answered context.Context, p *parcel, letters []let
 }
 
 // book accounts for letters that the collector has taken, but for the items that it rejected.
-func (s *sender) book(letters []letter, got answer) {
+func (s *sender) book(letters []letter, got export.Answer) {
 	items := count(letters)
-	rejected := min(got.rejected, items)
+	rejected := min(got.Rejected, items)
 	s.mu.Lock()
 	s.books.sent += items - rejected
 	s.books.drop(dropRejected, rejected)
@@ -243,13 +245,14 @@ func (s *sender) book(letters []letter, got answer) {
 	s.books.lag = max(0, s.deps.Now().Sub(letters[0].received))
 	s.mu.Unlock()
 	if rejected > 0 {
-		s.deps.Log.Warn("collector rejected items of a request", zap.String("signal", string(s.signal)), zap.Int64("items", rejected), zap.String("reason", got.message))
+		s.deps.Log.Warn("collector rejected items of a request", zap.String("signal", string(s.signal)), zap.Int64("items", rejected), zap.String("reason", got.Message))
 	}
 }
 
 // bury makes a dead letter of one that the collector will never take.
 func (s *sender) bury(p *parcel, l letter, why error) bool {
-	kept, err := s.dead.add(s.signal, record{l.received, l.items, p.data[l.from:l.to]}, status.Convert(why).Message())
+	reason := status.Convert(why).Message()
+	kept, err := s.dead.Add(deadletter.Letter{Signal: s.signal, Items: l.items, Received: l.received, Batch: p.data[l.from:l.to], Reason: reason})
 	if err != nil {
 		s.deps.Log.Error("queue: dead letter not kept yet, trying again", zap.String("signal", string(s.signal)), zap.Error(err))
 		return false
@@ -259,14 +262,14 @@ func (s *sender) bury(p *parcel, l letter, why error) bool {
 	s.books.queued.items -= int64(l.items)
 	s.mu.Unlock()
 	s.deps.Log.Error("collector will never take a batch", zap.String("signal", string(s.signal)), zap.Int("items", l.items),
-		zap.Bool("kept as dead letter", kept), zap.String("reason", status.Convert(why).Message()))
+		zap.Bool("kept as dead letter", kept), zap.String("reason", reason))
 	return true
 }
 
 // report tells the log of trouble when it begins, changes and ends, and not of every repeat.
 func (s *sender) report(err error) {
 	code := status.Code(err)
-	if final(err) || s.trouble.Swap(uint32(code)) == uint32(code) {
+	if export.Final(err) || s.trouble.Swap(uint32(code)) == uint32(code) {
 		return
 	}
 	if code == codes.OK {

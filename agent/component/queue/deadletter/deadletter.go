@@ -1,4 +1,5 @@
-package queue
+// Package deadletter keeps what the collector will never take, for a person to look at.
+package deadletter
 
 import (
 	"context"
@@ -17,26 +18,48 @@ import (
 	"weft/internal/wal"
 )
 
-// deadLetters keeps what the collector will never take, for a person to look at: each record of its log is one line of
-// JSON, so `strings dead/*.log` shows them. It is bounded by bytes and by age; the oldest go first, whole files at a time.
-type deadLetters struct {
-	cfg  DeadLetters
+// Config bounds what is kept.
+type Config struct {
+	LimitBytes int64         `mapstructure:"limit_bytes"`
+	Age        time.Duration `mapstructure:"age"`
+}
+
+// Deps is what the letters need of the world.
+type Deps struct {
+	FS  wal.FS
+	Now func() time.Time
+	Log *zap.Logger
+}
+
+// Letters is a log, each record of which is one line of JSON, so that `strings dead/*.log` shows them. It is bounded by
+// bytes and by age; the oldest go first, whole files at a time.
+type Letters struct {
+	cfg  Config
 	deps Deps
 	log  *wal.Log
 
 	mu      sync.Mutex
-	files   []deadFile // oldest first; those that hold a letter
-	evicted int64      // items
+	files   []file // oldest first; those that hold a letter
+	evicted int64  // items
 }
 
-type deadFile struct {
+// Letter is a batch that was refused for good, and why.
+type Letter struct {
+	Signal   otlp.Signal
+	Items    int
+	Received time.Time
+	Batch    []byte
+	Reason   string
+}
+
+type file struct {
 	number         uint64
 	items          int64
 	oldest, newest time.Time
 }
 
-// deadLetter is one line. The first two fields lead it, so that a start need not read the rest.
-type deadLetter struct {
+// line is a letter as it is written. The first two fields lead it, so that a start need not read the rest.
+type line struct {
 	Items    int             `json:"items"`
 	Refused  time.Time       `json:"refused"`
 	Received time.Time       `json:"received"`
@@ -46,24 +69,25 @@ type deadLetter struct {
 	Protobuf []byte          `json:"protobuf,omitempty"`
 }
 
-// DeadLetterStats counts items.
-type DeadLetterStats struct {
+// Stats counts items.
+type Stats struct {
 	Items   int64 // kept
 	Evicted int64 // no longer kept, since the process started
 }
 
 const (
-	deadFiles      = 8       // the budget is spent and given back in so many parts
-	maxReason      = 1 << 10 // bytes
-	maxReadable    = 1 << 20 // bytes of a batch that is shown as JSON
-	deadLetterSize = 2 * maxBatch
+	parts       = 8         // in which the budget is spent and given back
+	maxReason   = 1 << 10   // bytes
+	maxReadable = 1 << 20   // bytes of a batch that is shown as JSON; what nests without end, in so few, harms no decoder
+	maxLine     = 128 << 20 // bytes
 )
 
-func openDeadLetters(dir string, cfg Config, deps Deps) (*deadLetters, error) {
-	d := &deadLetters{cfg: cfg.DeadLetters, deps: deps}
+// Open opens or creates the letters in a folder.
+func Open(dir string, cfg Config, durability wal.Durability, deps Deps) (*Letters, error) {
+	d := &Letters{cfg: cfg, deps: deps}
 	var err error
 	d.log, err = wal.Open(wal.Config{
-		Dir: dir, FileBytes: max(1, d.cfg.LimitBytes/deadFiles), MaxRecord: deadLetterSize, Durability: cfg.Durability, FS: deps.FS,
+		Dir: dir, FileBytes: max(1, cfg.LimitBytes/parts), MaxRecord: maxLine, Durability: durability, FS: deps.FS,
 		OnDamage: func(damage wal.Damage) {
 			deps.Log.Error("dead letters: damaged range stepped over", zap.String("file", damage.File), zap.Int64("offset", damage.Offset))
 		},
@@ -87,46 +111,47 @@ func openDeadLetters(dir string, cfg Config, deps Deps) (*deadLetters, error) {
 	return d, nil
 }
 
-func (d *deadLetters) close() error { return d.log.Close() }
+// Close closes the log.
+func (d *Letters) Close() error { return d.log.Close() }
 
 // note needs mu, or nobody else around.
-func (d *deadLetters) note(file uint64, items int64, when time.Time) {
-	if n := len(d.files); n == 0 || d.files[n-1].number != file {
-		d.files = append(d.files, deadFile{number: file, oldest: when})
+func (d *Letters) note(number uint64, items int64, when time.Time) {
+	if n := len(d.files); n == 0 || d.files[n-1].number != number {
+		d.files = append(d.files, file{number: number, oldest: when})
 	}
 	last := &d.files[len(d.files)-1]
 	last.items += items
 	last.newest = when
 }
 
-// add keeps a record. It is not kept, without an error, when it is larger than all that may be.
-func (d *deadLetters) add(signal otlp.Signal, r record, reason string) (kept bool, err error) {
+// Add keeps a letter. It is not kept, without an error, when it is larger than all that may be.
+func (d *Letters) Add(l Letter) (kept bool, err error) {
 	now := d.deps.Now()
-	line, err := json.Marshal(describe(deadLetter{
-		Items: r.items, Refused: now.UTC(), Received: r.received.UTC(), Signal: signal, Reason: reason[:min(len(reason), maxReason)],
-	}, r.batch))
+	text, err := json.Marshal(describe(line{
+		Items: l.Items, Refused: now.UTC(), Received: l.Received.UTC(), Signal: l.Signal, Reason: l.Reason[:min(len(l.Reason), maxReason)],
+	}, l.Batch))
 	if err != nil {
 		return false, err
 	}
-	line = append(line, '\n')
+	text = append(text, '\n')
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if int64(len(line)) > d.cfg.LimitBytes || len(line) > deadLetterSize {
-		d.evicted += int64(r.items)
+	if int64(len(text)) > d.cfg.LimitBytes || len(text) > maxLine {
+		d.evicted += int64(l.Items)
 		return false, nil
 	}
-	if err := d.sweep(now, int64(len(line))); err != nil {
+	if err := d.sweep(now, int64(len(text))); err != nil {
 		return false, err
 	}
-	at, err := d.log.Append(context.Background(), line)
+	at, err := d.log.Append(context.Background(), text)
 	if err == nil {
-		d.note(at.File, int64(r.items), now)
+		d.note(at.File, int64(l.Items), now)
 	}
 	return err == nil, err
 }
 
 // describe adds the batch, readable if it can be read.
-func describe(l deadLetter, batch []byte) deadLetter {
+func describe(l line, batch []byte) line {
 	if len(batch) <= maxReadable {
 		if text, err := readable(l.Signal, batch); err == nil && json.Valid(text) {
 			l.Batch = text
@@ -160,8 +185,8 @@ func readable(signal otlp.Signal, batch []byte) ([]byte, error) {
 	}
 }
 
-// Sweep deletes what is too old.
-func (d *deadLetters) expire() error {
+// Expire deletes what is too old.
+func (d *Letters) Expire() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.sweep(d.deps.Now(), 0)
@@ -169,12 +194,12 @@ func (d *deadLetters) expire() error {
 
 // sweep makes room for so many bytes and deletes what is too old; it needs mu. Files are deleted whole, so one that has
 // been written to for an eighth of the age is closed.
-func (d *deadLetters) sweep(now time.Time, room int64) error {
+func (d *Letters) sweep(now time.Time, room int64) error {
 	for len(d.files) > 0 {
 		first, stats := d.files[0], d.log.Stats()
 		last := d.files[len(d.files)-1]
 		due := now.Sub(first.newest) > d.cfg.Age || stats.Bytes+room > d.cfg.LimitBytes
-		if last.number == stats.Newest && (due && len(d.files) == 1 || now.Sub(last.oldest) > d.cfg.Age/deadFiles) {
+		if last.number == stats.Newest && (due && len(d.files) == 1 || now.Sub(last.oldest) > d.cfg.Age/parts) {
 			if err := d.log.Rotate(); err != nil {
 				return err
 			}
@@ -192,7 +217,8 @@ func (d *deadLetters) sweep(now time.Time, room int64) error {
 	return nil
 }
 
-func (d *deadLetters) stats() (s DeadLetterStats) {
+// Stats is a snapshot.
+func (d *Letters) Stats() (s Stats) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, f := range d.files {

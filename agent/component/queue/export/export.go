@@ -1,4 +1,5 @@
-package queue
+// Package export carries OTLP Export requests to a collector, as the bytes that they are.
+package export
 
 import (
 	"context"
@@ -18,24 +19,48 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"weft/internal/otlp"
 )
 
-// maxBatch is what agent and collector take in one message, uncompressed.
-const maxBatch = 64 << 20
+// MaxBatch is what agent and collector take in one message, uncompressed.
+const MaxBatch = 64 << 20
 
-// client is the connection to the collector, which all signals share.
-type client struct {
+// methods are the services of OTLP, by signal.
+var methods = map[otlp.Signal]string{
+	otlp.SignalTraces:  "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+	otlp.SignalLogs:    "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+	otlp.SignalMetrics: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+}
+
+// Config is the collector and the way to it.
+type Config struct {
+	// Endpoint is the collector's OTLP gRPC HOST:PORT.
+	Endpoint string `mapstructure:"endpoint"`
+	// TLS asks for a server certificate that the system's roots verify; without it the connection is plain, which is
+	// meant for loopback.
+	TLS bool `mapstructure:"tls"`
+	// Compression is "none" (loopback) or "gzip".
+	Compression string `mapstructure:"compression"`
+	// Timeout bounds one request; it is tried again.
+	Timeout time.Duration `mapstructure:"timeout"`
+	// ReconnectWithin bounds the pause between attempts to reach a collector that was away.
+	ReconnectWithin time.Duration `mapstructure:"reconnect_within"`
+}
+
+// Client is the connection to the collector, which all signals share.
+type Client struct {
 	conn    *grpc.ClientConn
 	timeout time.Duration
 }
 
-// dial reaches for nothing yet: ready does, and again within ReconnectWithin whenever the collector was lost.
-func dial(cfg Config) (*client, error) {
+// Dial reaches for nothing yet: Ready does, and again within ReconnectWithin whenever the collector was lost.
+func Dial(cfg Config) (*Client, error) {
 	transport := insecure.NewCredentials()
 	if cfg.TLS {
 		transport = credentials.NewTLS(nil)
 	}
-	calls := []grpc.CallOption{grpc.MaxCallSendMsgSize(2 * maxBatch), grpc.ForceCodecV2(codec{})}
+	calls := []grpc.CallOption{grpc.MaxCallSendMsgSize(2 * MaxBatch), grpc.ForceCodecV2(codec{})}
 	if cfg.Compression == gzip.Name {
 		calls = append(calls, grpc.UseCompressor(gzip.Name))
 	}
@@ -45,11 +70,14 @@ func dial(cfg Config) (*client, error) {
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: 2 * time.Second}),
 		// A collector that vanished without a word is noticed, and dialled again, while requests wait for it.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}))
-	return &client{conn, cfg.Timeout}, err
+	return &Client{conn, cfg.Timeout}, err
 }
 
-// ready waits for a connection.
-func (c *client) ready(ctx context.Context) error {
+// Close closes the connection.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// Ready waits for a connection.
+func (c *Client) Ready(ctx context.Context) error {
 	for {
 		state := c.conn.GetState()
 		if state == connectivity.Ready {
@@ -64,25 +92,26 @@ func (c *client) ready(ctx context.Context) error {
 	}
 }
 
-// export sends one Export request, which is the bytes of it, and returns what the collector has rejected of its items.
-func (c *client) export(ctx context.Context, method string, b *body) (answer, error) {
+// Export sends one request and returns what the collector has rejected of its items.
+func (c *Client) Export(ctx context.Context, signal otlp.Signal, b Body) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var out answer
-	err := c.conn.Invoke(ctx, method, b, &out)
+	var out Answer
+	err := c.conn.Invoke(ctx, methods[signal], &b, &out)
 	return out, err
 }
 
-// body is a view of a parcel's bytes. gRPC may hold on to them after a call has ended, by its deadline.
-type body struct {
-	data []byte
-	from *parcel
+// Body is the bytes of one request. gRPC may hold on to them after a call has ended, by its deadline: while Holders is
+// not 0 they must not be written to.
+type Body struct {
+	Data    []byte
+	Holders *atomic.Int32
 }
 
-// answer is what all three Export responses have in common.
-type answer struct {
-	rejected int64
-	message  string
+// Answer is what all three Export responses have in common.
+type Answer struct {
+	Rejected int64
+	Message  string
 }
 
 // codec carries bytes as they are. Its name is that of the content type.
@@ -91,25 +120,25 @@ type codec struct{}
 func (codec) Name() string { return "proto" }
 
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
-	b, ok := v.(*body)
+	b, ok := v.(*Body)
 	if !ok {
 		return nil, errors.New("only bytes are sent")
 	}
-	if mem.IsBelowBufferPoolingThreshold(cap(b.data)) { // gRPC would not tell when it has done with so few
-		return mem.BufferSlice{mem.SliceBuffer(append([]byte(nil), b.data...))}, nil
+	if mem.IsBelowBufferPoolingThreshold(cap(b.Data)) { // gRPC would not tell when it has done with so few
+		return mem.BufferSlice{mem.SliceBuffer(append([]byte(nil), b.Data...))}, nil
 	}
-	b.from.holders.Add(1)
-	return mem.BufferSlice{mem.NewBuffer(&b.data, release{&b.from.holders})}, nil
+	b.Holders.Add(1)
+	return mem.BufferSlice{mem.NewBuffer(&b.Data, release{b.Holders})}, nil
 }
 
-// release is told when gRPC has done with a parcel's bytes.
+// release is told when gRPC has done with a request's bytes.
 type release struct{ holders *atomic.Int32 }
 
 func (release) Get(int) *[]byte { panic("nothing is taken from here") }
 func (r release) Put(*[]byte)   { r.holders.Add(-1) }
 
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	out, ok := v.(*answer)
+	out, ok := v.(*Answer)
 	if !ok {
 		return errors.New("only answers are read")
 	}
@@ -118,14 +147,14 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 // parseAnswer reads partial_success. An answer that cannot be read is a success all the same: the status says so.
-func parseAnswer(b []byte) (out answer) {
+func parseAnswer(b []byte) (out Answer) {
 	for partial := range fields(b, 1, protowire.BytesType) {
 		for n := range fields(partial, 1, protowire.VarintType) {
 			rejected, _ := protowire.ConsumeVarint(n)
-			out.rejected = max(0, int64(rejected))
+			out.Rejected = max(0, int64(rejected))
 		}
 		for text := range fields(partial, 2, protowire.BytesType) {
-			out.message = string(text)
+			out.Message = string(text)
 		}
 	}
 	return out
@@ -158,11 +187,11 @@ func fields(b []byte, number protowire.Number, want protowire.Type) func(func([]
 	}
 }
 
-// final says that the collector will never take these bytes. Every other answer is a matter of time.
-func final(err error) bool { return status.Code(err) == codes.InvalidArgument }
+// Final says that the collector will never take these bytes. Every other answer is a matter of time.
+func Final(err error) bool { return status.Code(err) == codes.InvalidArgument }
 
-// patience is how long the collector asks to be left alone; 0 when it does not say.
-func patience(err error) time.Duration {
+// Patience is how long the collector asks to be left alone; 0 when it does not say.
+func Patience(err error) time.Duration {
 	for _, detail := range status.Convert(err).Details() {
 		if retry, ok := detail.(*errdetails.RetryInfo); ok {
 			return min(retry.GetRetryDelay().AsDuration(), maxPatience)
