@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -235,6 +236,16 @@ func TestAcknowledgedItemsOutliveTheCollectorsAndTheAgentsAbsence(t *testing.T) 
 		far.mu.Lock()
 		defer far.mu.Unlock()
 		return far.sources["agent/agent-7"]
+	})
+	await(t, "accounted for", func() bool {
+		answer, err := http.Get("http://" + n.ops + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer func() { _ = answer.Body.Close() }()
+		text, err := io.ReadAll(answer.Body)
+		return err == nil && strings.Contains(string(text), "weft_queue_recovered_items_total{signal=\"traces\"} 1\n") &&
+			strings.Contains(string(text), "weft_queue_sent_items_total{signal=\"traces\"} 2\n")
 	})
 }
 

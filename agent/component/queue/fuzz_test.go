@@ -73,8 +73,8 @@ func TestManySenders(t *testing.T) {
 			}
 		})
 	}
-	for range 3 {
-		time.Sleep(20 * time.Millisecond) // in the midst of it, which need not be met
+	for third := range 3 {
+		await(t, "under way", func() bool { return q.Snapshot(otlp.SignalLogs).Accepted > int64(third*senders*each/3) })
 		stop()
 		stop = f.serve(t)
 	}

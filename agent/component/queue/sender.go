@@ -209,7 +209,7 @@ func (s *sender) finish(p *parcel) {
 // A request under way is awaited until answered ends.
 func (s *sender) deliver(ctx, answered context.Context, p *parcel, letters []letter) bool {
 	for pause := firstPause; ; pause = min(2*pause, s.cfg.RetryWithin) {
-		if s.client.Ready(ctx) != nil {
+		if !s.connect(ctx) {
 			return false
 		}
 		got, err := s.client.Export(answered, s.signal, p.body(letters))
@@ -232,6 +232,19 @@ func (s *sender) deliver(ctx, answered context.Context, p *parcel, letters []let
 			return false
 		}
 	}
+}
+
+// connect waits for the collector, and tells the log if that takes more than a moment.
+func (s *sender) connect(ctx context.Context) bool {
+	if s.client.Connected() {
+		return true
+	}
+	moment, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if s.client.Ready(moment) != nil && ctx.Err() == nil {
+		s.report(status.Error(codes.Unavailable, "no connection to "+s.cfg.Collector.Endpoint))
+	}
+	return s.client.Ready(ctx) == nil
 }
 
 // book accounts for letters that the collector has taken, but for the items that it rejected.

@@ -76,6 +76,9 @@ func Dial(cfg Config) (*Client, error) {
 // Close closes the connection.
 func (c *Client) Close() error { return c.conn.Close() }
 
+// Connected says whether there is a connection.
+func (c *Client) Connected() bool { return c.conn.GetState() == connectivity.Ready }
+
 // Ready waits for a connection.
 func (c *Client) Ready(ctx context.Context) error {
 	for {
