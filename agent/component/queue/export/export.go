@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -18,7 +19,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"weft/internal/otlp"
 )
@@ -149,45 +149,15 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-// parseAnswer reads partial_success. An answer that cannot be read is a success all the same: the status says so.
-func parseAnswer(b []byte) (out Answer) {
-	for partial := range fields(b, 1, protowire.BytesType) {
-		for n := range fields(partial, 1, protowire.VarintType) {
-			rejected, _ := protowire.ConsumeVarint(n)
-			out.Rejected = max(0, int64(rejected))
-		}
-		for text := range fields(partial, 2, protowire.BytesType) {
-			out.Message = string(text)
-		}
+// parseAnswer reads partial_success, whose fields have the same numbers in all three responses: it takes each for that of
+// log records. An answer that cannot be read is a success all the same: the status says so.
+func parseAnswer(b []byte) Answer {
+	response := plogotlp.NewExportResponse()
+	if response.UnmarshalProto(b) != nil {
+		return Answer{}
 	}
-	return out
-}
-
-// fields yields the values of one field: the content of bytes, and numbers as they are encoded.
-func fields(b []byte, number protowire.Number, want protowire.Type) func(func([]byte) bool) {
-	return func(yield func([]byte) bool) {
-		for len(b) > 0 {
-			n, wire, tag := protowire.ConsumeTag(b)
-			if tag < 0 {
-				return
-			}
-			size := protowire.ConsumeFieldValue(n, wire, b[tag:])
-			if size < 0 {
-				return
-			}
-			value := b[tag : tag+size]
-			b = b[tag+size:]
-			if n != number || wire != want {
-				continue
-			}
-			if wire == protowire.BytesType {
-				value, _ = protowire.ConsumeBytes(value)
-			}
-			if !yield(value) {
-				return
-			}
-		}
-	}
+	partial := response.PartialSuccess()
+	return Answer{max(0, partial.RejectedLogRecords()), partial.ErrorMessage()}
 }
 
 // Final says that the collector will never take these bytes. Every other answer is a matter of time.
