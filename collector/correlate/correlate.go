@@ -26,7 +26,7 @@ type Config struct {
 	Edges        int `yaml:"edges" mapstructure:"edges"`                 // the same of all services together
 }
 
-// DefaultConfig fits 50,000 spans and as many log records a second, in some 250 MiB.
+// DefaultConfig fits 50,000 spans and as many log records a second, in some 160 MiB.
 func DefaultConfig() Config {
 	return Config{Exchanges: 100_000, Seen: 6_000_000, Pending: 100_000, Services: 200,
 		SpanNames: 100, ServiceCalls: 300, Calls: 1500, ServiceEdges: 100, Edges: 1000}

@@ -85,28 +85,29 @@ func everything(c *Correlator, now time.Time) string {
 
 // TestNoViewIsKept: batches are received into the same memory again and again.
 func TestNoViewIsKept(t *testing.T) {
-	request := func(id string) []signal.Span {
-		spans := shop(1, id)
+	request := func() []signal.Span {
+		spans := append(shop(1, "r"), gatewayServer(1, 60, "second", "/other", 200))
 		spans[0].Attributes[semconv.ClientRequestID] = "mine"
 		spans[0].Attributes[semconv.ClientTraceID] = "theirs"
 		queue := spanOf(1, 30, 0, "orders", signal.KindProducer, signal.Attributes{})
 		consumer := spanOf(1, 31, 30, "mailer", signal.KindConsumer, signal.Attributes{})
 		query := spanOf(1, 32, 0, "orders", signal.KindClient, signal.Attributes{"db.system.name": "mysql", "peer.service": "the-db"})
 		alone := spanOf(1, 33, 50, "storefront", signal.KindServer, signal.Attributes{}) // waits, held
-		return append(append(spans, queue, consumer, query, alone), dropped(id)...)
+		return append(append(spans, queue, consumer, query, alone), dropped("r")...)
 	}
 	logs := []signal.Log{logOf(1, "catalog", ""), logOf(0, "billing", "loose"), logOf(0, "audit", "r")}
 	kept, overwritten := New(DefaultConfig()), New(DefaultConfig())
 	for _, c := range []*Correlator{kept, overwritten} {
-		for _, id := range []string{"r", "second"} {
-			for _, span := range request(id) {
-				batch := wire([]signal.Span{span})
+		take := func(spans []signal.Span) {
+			for i := range spans {
+				batch := wire(spans[i : i+1])
 				c.Spans(epoch, read(batch))
 				if c == overwritten {
 					fill(batch)
 				}
 			}
 		}
+		take(request())
 		for i := range logs {
 			batch := wireLogs(logs[i : i+1])
 			c.Logs(epoch, readLogs(batch))
@@ -114,7 +115,7 @@ func TestNoViewIsKept(t *testing.T) {
 				fill(batch)
 			}
 		}
-		c.Spans(epoch.Add(time.Minute), nil) // what waits gives up
+		take([]signal.Span{gatewayServer(3, 61, "loose", "/late", 200)})
 	}
 	if a, b := everything(kept, epoch.Add(time.Minute)), everything(overwritten, epoch.Add(time.Minute)); a != b {
 		t.Errorf("with the batches left alone\n%s\nwith other bytes in their place\n%s", a, b)
