@@ -19,8 +19,7 @@ const usage = `usage: weft-bench <command> [flags]; each explains its flags with
   compare  the same, of each signal, and of what Weft is compared with: one table
   lookup   how long a question takes, over a data set of any size, after a restart, under load
   recover  how soon a collector is ready that was killed with much in its log
-  verify   whether everything that was acknowledged is there, once, as it was sent
-`
+  verify   whether everything that was acknowledged is there, once, as it was sent`
 
 // Command runs the subcommand that args name, and prints its tables to out.
 func Command(ctx context.Context, args []string, out io.Writer) error {

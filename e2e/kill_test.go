@@ -140,6 +140,7 @@ func (p *pair) killAtRandom(sender *generator.Sender, r *rand.Rand, kills int) {
 		if !(*victim).Alive() {
 			p.t.Fatalf("%s ended by itself: %s", (*victim).Name, (*victim).Tail())
 		}
+		p.t.Logf("kill %d: %s, after %d batches of spans", n+1, (*victim).Name, sender.Counts(generator.Spans).Batches)
 		(*victim).Kill()
 		*victim = p.start((*victim).Program)
 	}

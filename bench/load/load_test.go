@@ -155,7 +155,8 @@ func TestItemsDoNotDependOnTheirBatch(t *testing.T) {
 
 func itemsOf(t *testing.T, m *Model, b Batch) (items []string) {
 	t.Helper()
-	raw, err := m.NewEncoder().Append(nil, b), error(nil)
+	var err error
+	raw := m.NewEncoder().Append(nil, b)
 	if b.Signal == Spans {
 		err = otlp.Spans(raw, func(s *otlp.Span) error { items = append(items, hex.EncodeToString(s.Raw)); return nil })
 	} else {

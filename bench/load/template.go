@@ -104,9 +104,9 @@ func (t *template) keyValue(number protowire.Number, key string, value *template
 	t.message(number, pair)
 }
 
-// slotAt marks a slot at offset bytes from the end of a text of the given length.
-func slotAt(s slot, length, offset int) func(*template) {
-	return func(t *template) { t.mark(s, length-offset) }
+// lastBytes marks a slot in the last n bytes written.
+func lastBytes(s slot, n int) func(*template) {
+	return func(t *template) { t.mark(s, n) }
 }
 
 // prefixed is the template as a repeated field of a message: with tag and length before it.
