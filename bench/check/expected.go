@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"weft/bench/load"
+	"weft/collector/signal"
 	"weft/internal/otlp"
 	"weft/internal/semconv"
 )
@@ -81,7 +82,7 @@ func shownSpan(s *Span) string {
 
 func sentRecord(l *otlp.Log) string {
 	return fmt.Sprintf("%x: %s of %s/%s at %d in %s: %q%s", l.SpanID, l.SeverityText, l.Resource.Text(semconv.ServiceName),
-		l.Resource.Text(semconv.ServiceInstanceID), l.Time, otlp.Find(l.Attrs, semconv.RequestIDLog).Text(), l.Body.String(), sentAttributes(l.Attrs))
+		l.Resource.Text(semconv.ServiceInstanceID), l.Time, otlp.Find(l.Attrs, semconv.RequestIDLog).Text(), signal.ValueText(&l.Body), sentAttributes(l.Attrs))
 }
 
 func shownRecord(r *Record) string {
@@ -91,7 +92,7 @@ func shownRecord(r *Record) string {
 func sentAttributes(attrs []otlp.Attr) string {
 	lines := make([]string, 0, len(attrs))
 	for i := range attrs {
-		lines = append(lines, fmt.Sprintf(" %s=%s", attrs[i].Key, attrs[i].Value.String()))
+		lines = append(lines, fmt.Sprintf(" %s=%s", attrs[i].Key, signal.ValueText(&attrs[i].Value)))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "")

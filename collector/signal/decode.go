@@ -62,7 +62,7 @@ func (d *Decoder) Log(in *otlp.Log) Log {
 		Time: cmp.Or(int64(in.Time), int64(in.Observed)), Observed: int64(in.Observed),
 		TraceID: in.TraceID, SpanID: in.SpanID, Flags: in.Flags, Service: d.service, Instance: d.instance, RequestID: requestID(attrs),
 		Severity:       strings.ToUpper(cmp.Or(own(in.SeverityText), plog.SeverityNumber(in.SeverityNumber).String())),
-		SeverityNumber: in.SeverityNumber, Body: own(in.Body.String()), EventName: own(in.EventName),
+		SeverityNumber: in.SeverityNumber, Body: own(ValueText(&in.Body)), EventName: own(in.EventName),
 		Attributes: attrs, DroppedAttributes: in.DroppedAttributes, Resource: d.resource, ResourceSchema: own(in.Resource.SchemaURL),
 		Scope: own(in.Scope.Name), ScopeVersion: own(in.Scope.Version), ScopeAttributes: scopeAttributes(in.Scope), ScopeSchema: own(in.Scope.SchemaURL),
 	}

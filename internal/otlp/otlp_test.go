@@ -358,27 +358,6 @@ func TestOwnedOutlivesTheBatch(t *testing.T) {
 	}
 }
 
-func TestTextOfValues(t *testing.T) {
-	raw := marshalTraces(t, rich(t))
-	seen := false
-	_ = otlp.Spans(raw, func(s *otlp.Span) error {
-		if seen {
-			return nil
-		}
-		seen = true
-		for key, want := range map[string]string{"int": "0", "double": "1.5", "bool": "true", "empty": "", "bytes": "AQI=", "list": `["first",{"inner":"value"}]`, "none": ""} {
-			if got := otlp.Find(s.Attrs, key).String(); got != want {
-				t.Errorf("%s = %q, want %q", key, got, want)
-			}
-		}
-		first := otlp.Find(s.Attrs, "list").First()
-		if first.Text() != "first" {
-			t.Errorf("first of the list is %q", first.Text())
-		}
-		return nil
-	})
-}
-
 // BenchmarkSpans is against the full decoder, on spans of 480 bytes with ten attributes.
 func BenchmarkSpans(b *testing.B) {
 	batch := ptrace.NewTraces()

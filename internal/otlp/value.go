@@ -1,10 +1,7 @@
 package otlp
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"math"
-	"strconv"
 	"strings"
 )
 
@@ -106,56 +103,6 @@ func (v *Value) First() Value {
 			return first
 		}
 	}
-}
-
-// String is the value as text: numbers in decimal, bytes in base64, arrays and maps as JSON. It may be a view.
-func (v *Value) String() string {
-	switch v.Type {
-	case Text:
-		return view(v.data)
-	case Bool:
-		return strconv.FormatBool(v.num != 0)
-	case Int:
-		return strconv.FormatInt(int64(v.num), 10)
-	case Double:
-		return formatDouble(math.Float64frombits(v.num))
-	case Bytes:
-		return base64.StdEncoding.EncodeToString(v.data)
-	case Array, Map:
-		raw, err := json.Marshal(finite(v.Any()))
-		if err != nil {
-			return ""
-		}
-		return string(raw)
-	}
-	return ""
-}
-
-func formatDouble(f float64) string {
-	raw, err := json.Marshal(f)
-	if err != nil {
-		return strconv.FormatFloat(f, 'g', -1, 64)
-	}
-	return string(raw)
-}
-
-// finite replaces what JSON has no numbers for.
-func finite(v any) any {
-	switch v := v.(type) {
-	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return strconv.FormatFloat(v, 'g', -1, 64)
-		}
-	case []any:
-		for i := range v {
-			v[i] = finite(v[i])
-		}
-	case map[string]any:
-		for k := range v {
-			v[k] = finite(v[k])
-		}
-	}
-	return v
 }
 
 // Any is the value in memory of its own: nil, string, bool, int64, float64, []byte, []any or map[string]any.

@@ -43,7 +43,7 @@ func (ids *IDs) Each(attrs []otlp.Attr, fn func(string) bool) {
 			continue
 		}
 		value := attrs[i].Value.First()
-		if text := signal.Valid(value.String()); text != "" && !fn(text) {
+		if text := signal.Valid(signal.ValueText(&value)); text != "" && !fn(text) {
 			return
 		}
 	}
