@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft/bench/load"
+	"weft/collector/signal"
 	"weft/internal/otlp"
 	"weft/internal/semconv"
 )
@@ -46,7 +47,7 @@ func shown(t *testing.T, m *load.Model, n uint64) *Story {
 	}
 	err = otlp.Logs(encode(load.Logs), func(x *otlp.Log) error {
 		s.Logs = append(s.Logs, Record{
-			SpanID: hex.EncodeToString(x.SpanID[:]), Time: int64(x.Time), Severity: x.SeverityText, Body: x.Body.String(), Attributes: text(x.Attrs),
+			SpanID: hex.EncodeToString(x.SpanID[:]), Time: int64(x.Time), Severity: x.SeverityText, Body: signal.ValueText(&x.Body), Attributes: text(x.Attrs),
 			Service: x.Resource.Text(semconv.ServiceName), Instance: x.Resource.Text(semconv.ServiceInstanceID),
 			RequestID: otlp.Find(x.Attrs, semconv.RequestIDLog).Text(),
 		})
