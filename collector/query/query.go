@@ -23,6 +23,12 @@ type Logs interface {
 	ByRequest(ctx context.Context, id string) ([]signal.Log, error)
 }
 
+// History is the store of spans, asked for the spans that requests begin with.
+type History interface {
+	// Entries is the newest that match, newest first.
+	Entries(context.Context, SpanFilter) ([]signal.Span, Cost, error)
+}
+
 // Exchanges is the memory of recent requests.
 type Exchanges interface {
 	List(correlate.Filter) []correlate.Exchange
@@ -50,6 +56,7 @@ type Alerts interface {
 type Deps struct {
 	Spans      Spans
 	Logs       Logs
+	History    History // nil: lists are of what is remembered
 	Exchanges  Exchanges
 	RED        RED
 	Verdicts   Verdicts

@@ -36,7 +36,7 @@ func (a *api) request(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	began := time.Now()
 	found, err := a.gather(ctx, id)
-	w.Header().Set("Server-Timing", fmt.Sprintf("stores;dur=%.3f", float64(time.Since(began).Microseconds())/1e3))
+	w.Header().Set("Server-Timing", fmt.Sprintf("store;dur=%.3f", float64(time.Since(began).Microseconds())/1e3))
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
 		fail(w, problem{Status: http.StatusServiceUnavailable, Detail: "the stores did not answer: " + err.Error()})
@@ -162,19 +162,37 @@ func touched(whole *correlate.Whole) touch {
 	return t
 }
 
-// requests answers GET /api/requests.
+// requests answers GET /api/requests: from memory, or for a time range from the stores.
 func (a *api) requests(w http.ResponseWriter, r *http.Request) {
 	filter, bad := parseFilter(r.URL.Query())
 	if bad != nil {
 		fail(w, *bad)
 		return
 	}
-	found := a.Exchanges.List(filter)
+	if !filter.past() || a.History == nil {
+		answer(w, map[string]any{"requests": summaries(a.Exchanges.List(filter.Filter))})
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	h := history{api: a, filter: filter, incomplete: []string{}}
+	began := time.Now()
+	found, err := h.find(ctx)
+	w.Header().Set("Server-Timing", fmt.Sprintf("store;dur=%.3f", float64(time.Since(began).Microseconds())/1e3))
+	if err != nil {
+		w.Header().Set("Retry-After", "1")
+		fail(w, problem{Status: http.StatusServiceUnavailable, Detail: "the stores did not answer: " + err.Error()})
+		return
+	}
+	answer(w, map[string]any{"requests": summaries(found), "read": h.cost, "incomplete": h.incomplete})
+}
+
+func summaries(found []correlate.Exchange) []summaryJSON {
 	out := make([]summaryJSON, len(found))
 	for i := range found {
 		out[i] = summary(&found[i])
 	}
-	answer(w, map[string]any{"requests": out})
+	return out
 }
 
 const (
@@ -182,20 +200,34 @@ const (
 	maxLimit     = 1000
 )
 
-func parseFilter(q url.Values) (correlate.Filter, *problem) {
-	f := correlate.Filter{Service: q.Get("service"), Route: q.Get("route"), Limit: defaultLimit}
+// listFilter is what the list's parameters say.
+type listFilter struct {
+	correlate.Filter
+	from, to             time.Time
+	statusFrom, statusTo int
+}
+
+// past says that a time range is asked for.
+func (f *listFilter) past() bool { return !f.from.IsZero() || !f.to.IsZero() }
+
+func parseFilter(q url.Values) (listFilter, *problem) {
+	f := listFilter{Filter: correlate.Filter{Service: q.Get("service"), Route: q.Get("route"), Limit: defaultLimit}}
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		var err error
 		switch value := q.Get(name); name {
 		case "service", "route":
 		case "status":
-			f.Status, f.Error, err = parseStatus(value)
+			err = f.parseStatus(value)
 		case "min_duration":
 			f.MinDuration, err = parseDuration(value)
 		case "limit":
 			f.Limit, err = parseLimit(value)
+		case "start":
+			f.from, err = parseTime(value)
+		case "end":
+			f.to, err = parseTime(value)
 		default:
-			err = fmt.Errorf("no such parameter; there are service, route, status, min_duration and limit")
+			err = fmt.Errorf("no such parameter; there are service, route, status, min_duration, start, end and limit")
 		}
 		if err != nil {
 			return f, &problem{Status: http.StatusBadRequest, Detail: name + ": " + err.Error(), Parameter: name}
@@ -204,22 +236,42 @@ func parseFilter(q url.Values) (correlate.Filter, *problem) {
 	return f, nil
 }
 
+// parseTime reads RFC 3339, or Unix seconds with a fraction.
+func parseTime(value string) (time.Time, error) {
+	if value == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339Nano, value); err == nil {
+		return t, nil
+	}
+	seconds, err := strconv.ParseFloat(value, 64)
+	if err != nil || seconds < 0 || seconds > 1e11 {
+		return time.Time{}, fmt.Errorf("want a time as 2026-01-02T15:04:05Z, or Unix seconds, not %q", value)
+	}
+	return time.Unix(0, int64(seconds*1e9)), nil
+}
+
 // parseStatus reads 503, 5xx or "error".
-func parseStatus(value string) (match func(int) bool, failed bool, err error) {
+func (f *listFilter) parseStatus(value string) error {
 	switch {
 	case value == "":
-		return nil, false, nil
+		return nil
 	case value == "error":
-		return nil, true, nil
+		f.Error = true
+		return nil
 	case len(value) == 3 && strings.HasSuffix(strings.ToLower(value), "xx") && value[0] >= '1' && value[0] <= '5':
-		class := int(value[0] - '0')
-		return func(status int) bool { return status/100 == class }, false, nil
+		class := int(value[0]-'0') * 100
+		f.statusFrom, f.statusTo = class, class+99
+	default:
+		want, err := strconv.Atoi(value)
+		if err != nil || want < 100 || want > 599 {
+			return fmt.Errorf("want an HTTP status as 503, a class as 5xx, or \"error\", not %q", value)
+		}
+		f.statusFrom, f.statusTo = want, want
 	}
-	want, err := strconv.Atoi(value)
-	if err != nil || want < 100 || want > 599 {
-		return nil, false, fmt.Errorf("want an HTTP status as 503, a class as 5xx, or \"error\", not %q", value)
-	}
-	return func(status int) bool { return status == want }, false, nil
+	from, to := f.statusFrom, f.statusTo
+	f.Status = func(status int) bool { return status >= from && status <= to }
+	return nil
 }
 
 // parseDuration reads "250ms", or a bare number of milliseconds.

@@ -76,7 +76,7 @@ func (e *Extension) find(host component.Host) (query.Deps, error) {
 	for _, ext := range host.GetExtensions() {
 		if owner, ok := ext.(interface{ Stores() *store.Set }); ok {
 			set := owner.Stores()
-			deps.Spans, deps.Logs = set.Traces, set.Logs
+			deps.Spans, deps.Logs, deps.History = set.Traces, set.Logs, history{set.Traces}
 			deps.Ledger = func() query.Ledger { return ledger(set) }
 			// Made by the first query: it renders its OpenAPI document first, which takes as long as all the rest of a start.
 			api := sync.OnceValue(func() http.Handler { return prometheusAPI("/prometheus/api/v1", set.Metrics.Storage(), log) })
