@@ -43,8 +43,9 @@ func TestAnExchangeTakesABoundedAmount(t *testing.T) {
 			}
 		}
 	})
-	hostile := perExchange(exchanges, func(j *join) {
-		for i := range 3 * exchanges {
+	const few = 300
+	hostile := perExchange(few, func(j *join) {
+		for i := range 3 * few {
 			now := epoch.Add(time.Duration(i) * time.Millisecond).UnixNano()
 			var trace signal.TraceID
 			binary.BigEndian.PutUint64(trace[:], mixed(uint64(i)))

@@ -50,7 +50,7 @@ func (g *graph) span(now int64, s *facts.Span, requestID string) {
 	case signal.KindClient:
 		g.client(now, of, s, &m)
 	case signal.KindProducer:
-		g.calling(now, of, s, &m, toQueue)
+		g.calling(now, &half{key: s.Key(), is: isClient, service: of, measured: m}, toQueue)
 	case signal.KindConsumer:
 		parent := s.ParentKey()
 		if s.Parent.IsZero() && s.Linked {
@@ -129,7 +129,7 @@ func (g *graph) client(now int64, of *service, s *facts.Span, m *measured) {
 			e.queried = true
 		}
 	default:
-		g.calling(now, of, s, m, direct)
+		g.calling(now, &half{key: s.Key(), is: isClient, service: of, measured: *m}, direct)
 	}
 }
 
@@ -144,14 +144,13 @@ func databaseName(of *service, d *facts.Database) string {
 }
 
 // calling pairs a client half with the server half that waits for it, or lets it wait.
-func (g *graph) calling(now int64, of *service, s *facts.Span, m *measured, as connection) {
-	h := half{key: s.Key(), is: isClient, service: of, measured: *m}
+func (g *graph) calling(now int64, h *half, as connection) {
 	if server := g.pending.find(h.key, isServer); server != nil {
 		g.pending.drop(server)
-		g.pair(now, &h, server, as)
+		g.pair(now, h, server, as)
 		return
 	}
-	g.wait(now, &h)
+	g.wait(now, h)
 }
 
 // called pairs a server half with its client half, or lets it wait.
