@@ -249,14 +249,20 @@ func TestTooLarge(t *testing.T) {
 // Both transports take 64 MiB, whatever gRPC and the Collector have for defaults.
 func TestSixtyFourMiB(t *testing.T) {
 	s := open(t, defaults(t), everything(), otlp.SignalMetrics)
-	for size, code := range map[int]codes.Code{64*mib - 100: codes.OK, 64 * mib: codes.ResourceExhausted} {
-		batch := inBatch(span(16, 8, attr("k", field(1, make([]byte, size)...))...))
-		if _, got := s.exported(t, s.dial(t), batch); got != code {
-			t.Errorf("%d bytes over gRPC: %v", size, got)
-		}
-		if r := s.post(t, "/v1/traces", asProtobuf, batch); (r.code == http.StatusOK) != (code == codes.OK) {
-			t.Errorf("%d bytes over HTTP: %d", size, r.code)
-		}
+	conn := s.dial(t)
+	fits := inBatch(span(16, 8, attr("k", field(1, make([]byte, 64*mib-200)...))...))
+	if _, got := s.exported(t, conn, fits); got != codes.OK {
+		t.Errorf("over gRPC: %v", got)
+	}
+	if r := s.post(t, "/v1/traces", asProtobuf, fits); r.code != http.StatusOK {
+		t.Errorf("over HTTP: %d", r.code)
+	}
+	over := append(fits, make([]byte, 200)...)
+	if _, got := s.exported(t, conn, over); got != codes.ResourceExhausted {
+		t.Errorf("over gRPC: %v", got)
+	}
+	if r := s.post(t, "/v1/traces", asProtobuf, over); r.code != http.StatusRequestEntityTooLarge {
+		t.Errorf("over HTTP: %d", r.code)
 	}
 }
 

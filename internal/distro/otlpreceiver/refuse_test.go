@@ -206,14 +206,14 @@ func TestMetricsThatNestTooDeepAreLeftOut(t *testing.T) {
 		point := field(7, append(field(1, 'k'), field(2, value...)...)...)
 		return append(field(1, []byte("queue")...), field(5, append(field(1, point...), field(1, point...)...)...)...)
 	}
-	out, err := export(t.Context(), s.dial(t), otlp.SignalMetrics, inBatch(metric(nested(3)), metric(nested(1_000_000)), metric(nil)))
+	out, err := export(t.Context(), s.dial(t), otlp.SignalMetrics, inBatch(metric(nested(3)), metric(nested(100_000)), metric(nil)))
 	if err != nil || !bytes.Contains(out, []byte(`metric "queue"`)) || s.metrics.DataPointCount() != 4 {
 		t.Errorf("%v %q, %d points", err, out, s.metrics.DataPointCount())
 	}
 	if got := s.counted(t, "weft_receiver_rejected_items", "metrics", "attributes"); got != 2 {
 		t.Errorf("%d points rejected", got)
 	}
-	resource := append(inBatch(metric(nil)), field(1, field(1, field(1, field(2, nested(1_000_000)...)...)...)...)...)
+	resource := append(inBatch(metric(nil)), field(1, field(1, field(1, field(2, nested(100_000)...)...)...)...)...)
 	if _, err := export(t.Context(), s.dial(t), otlp.SignalMetrics, resource); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("a resource that nests too deep: %v", err)
 	}
@@ -253,6 +253,6 @@ func TestASenderThatGoesAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
+	_ = w.CloseWithError(context.Canceled)
 	<-done
-	_ = w.Close()
 }
