@@ -2,7 +2,6 @@ package signal
 
 import (
 	"cmp"
-	"fmt"
 	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -37,10 +36,10 @@ func span(in ptrace.Span, resource Attributes, scope string) Span {
 		Attributes: attrs, Resource: resource, Scope: scope,
 	}
 	for _, e := range in.Events().All() {
-		s.Events = append(s.Events, Event{int64(e.Timestamp()), e.Name(), attributes(e.Attributes())})
+		s.Events = append(s.Events, Event{Time: int64(e.Timestamp()), Name: e.Name(), Attributes: attributes(e.Attributes())})
 	}
 	for _, l := range in.Links().All() {
-		s.Links = append(s.Links, Link{TraceID(l.TraceID()), SpanID(l.SpanID()), attributes(l.Attributes())})
+		s.Links = append(s.Links, Link{TraceID: TraceID(l.TraceID()), SpanID: SpanID(l.SpanID()), Attributes: attributes(l.Attributes())})
 	}
 	return s
 }
@@ -78,15 +77,12 @@ func logRecord(in plog.LogRecord, resource Attributes) Log {
 // requestID is the first alias that holds text; instrumentations write header attributes as lists.
 func requestID(attrs Attributes) string {
 	for _, key := range semconv.RequestIDAliases {
-		switch v := attrs[key].(type) {
-		case string:
-			if v != "" {
-				return v
-			}
-		case []any:
-			if len(v) > 0 {
-				return fmt.Sprint(v[0])
-			}
+		value := attrs[key]
+		if list, ok := value.([]any); ok && len(list) > 0 {
+			value = list[0]
+		}
+		if text, ok := value.(string); ok && text != "" {
+			return text
 		}
 	}
 	return ""

@@ -79,11 +79,13 @@ func (a Attributes) Int(key string) int64 {
 	return n
 }
 
-// Span is one span. Times are Unix nanoseconds.
+// Span is one span, with all that OTLP says of it. Times are Unix nanoseconds.
 type Span struct {
 	TraceID       TraceID
 	SpanID        SpanID
 	ParentID      SpanID
+	TraceState    string
+	Flags         uint32 // OTLP's: the W3C trace flags, and whether the parent is remote
 	Name          string
 	Kind          Kind
 	Start, End    int64
@@ -95,9 +97,14 @@ type Span struct {
 	RequestID, ClientRequestID string
 	Attributes                 Attributes
 	Resource                   Attributes // shared by the spans of one resource; read only
-	Scope                      string
+	ResourceSchema             string     // URL
+	Scope, ScopeVersion        string
+	ScopeAttributes            Attributes // nil when there are none
+	ScopeSchema                string     // URL
 	Events                     []Event
 	Links                      []Link
+	// How many of each the sender left out.
+	DroppedAttributes, DroppedEvents, DroppedLinks uint32
 }
 
 // Duration is in nanoseconds, never negative.
@@ -105,28 +112,39 @@ func (s *Span) Duration() int64 { return max(0, s.End-s.Start) }
 
 // Event is a point in time within a span.
 type Event struct {
-	Time       int64
-	Name       string
-	Attributes Attributes
+	Time              int64
+	Name              string
+	Attributes        Attributes
+	DroppedAttributes uint32
 }
 
 // Link points to a span of this or another trace.
 type Link struct {
-	TraceID    TraceID
-	SpanID     SpanID
-	Attributes Attributes
-}
-
-// Log is one log record. Times are Unix nanoseconds.
-type Log struct {
-	Time, Observed    int64
 	TraceID           TraceID
 	SpanID            SpanID
-	Service, Instance string
-	RequestID         string
-	Severity          string // DEBUG, INFO, WARN, ERROR, …
-	SeverityNumber    int32  // OTLP's, 0 to 24
-	Body              string // structured bodies as JSON
 	Attributes        Attributes
-	Resource          Attributes // shared by the records of one resource; read only
+	TraceState        string
+	Flags             uint32
+	DroppedAttributes uint32
+}
+
+// Log is one log record, with all that OTLP says of it. Times are Unix nanoseconds.
+type Log struct {
+	Time, Observed      int64
+	TraceID             TraceID
+	SpanID              SpanID
+	Flags               uint32
+	Service, Instance   string
+	RequestID           string
+	Severity            string // DEBUG, INFO, WARN, ERROR, …
+	SeverityNumber      int32  // OTLP's, 0 to 24
+	Body                string // structured bodies as JSON
+	EventName           string
+	Attributes          Attributes
+	DroppedAttributes   uint32
+	Resource            Attributes // shared by the records of one resource; read only
+	ResourceSchema      string     // URL
+	Scope, ScopeVersion string
+	ScopeAttributes     Attributes // nil when there are none
+	ScopeSchema         string     // URL
 }

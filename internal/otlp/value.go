@@ -55,8 +55,30 @@ func (v *Value) Int() int64 {
 	return int64(v.num)
 }
 
+// Double is the value if it is a floating-point number, else 0.
+func (v *Value) Double() float64 {
+	if v.Type != Double {
+		return 0
+	}
+	return math.Float64frombits(v.num)
+}
+
 // Bool is the value if it is a boolean, else false.
 func (v *Value) Bool() bool { return v.Type == Bool && v.num != 0 }
+
+// Len is the number of elements if the value is an array, else 0.
+func (v *Value) Len() (n int) {
+	if v.Type != Array {
+		return 0
+	}
+	c, f := cursor{buf: v.data}, field{}
+	for ok, _ := c.next(&f); ok; ok, _ = c.next(&f) {
+		if f.id == 1 {
+			n++
+		}
+	}
+	return n
+}
 
 // First is the value itself or, of an array, its first element: instrumentations write header attributes as lists.
 func (v *Value) First() Value {

@@ -1,0 +1,231 @@
+package column
+
+import (
+	"hash/maphash"
+	"math"
+	"strings"
+)
+
+// Kind is what the values of a column are.
+type Kind uint8
+
+// The kinds of columns, with their Parquet types.
+const (
+	Text   Kind = iota // BYTE_ARRAY (STRING): valid UTF-8
+	JSON               // BYTE_ARRAY (STRING): JSON text; without statistics, which would help nobody
+	Int                // INT64
+	Time               // INT64 (TIMESTAMP NANOS UTC)
+	Double             // DOUBLE
+	Bool               // BOOLEAN
+	ID                 // FIXED_LEN_BYTE_ARRAY; all zero is null
+)
+
+// Def describes a column.
+type Def struct {
+	Name  string
+	Kind  Kind
+	Width int  // bytes of an ID
+	Bloom bool // with a Bloom filter for foreign readers
+}
+
+// Column is a column in memory. Rows are set in ascending order; those left out are null.
+type Column struct {
+	Def
+	rows int
+	// Text, JSON: the number of each row's value, 0 = null, and the values.
+	ids   []uint32
+	texts []string
+	plain int // bytes of all rows' values
+	table []uint32
+	arena []byte
+	// Int, Time, Double, Bool: the bits of each row's value.
+	nums []int64
+	null []bool
+	some int // rows that are not null
+	// ID: the bytes.
+	data []byte
+}
+
+// Set sets a text of a row; it must stay unchanged for as long as the column lives.
+func (c *Column) Set(row int, text string) { c.set(row, text, false) }
+
+// SetCopy sets a text that its owner will use again.
+func (c *Column) SetCopy(row int, text []byte) { c.set(row, view(text), true) }
+
+func (c *Column) set(row int, text string, clone bool) {
+	c.pad(row)
+	c.ids = append(c.ids, c.number(text, clone))
+	c.plain += len(text)
+	c.rows, c.some = row+1, c.some+1
+}
+
+// SetInt sets an integer, or a time in Unix nanoseconds.
+func (c *Column) SetInt(row int, v int64) {
+	c.pad(row)
+	c.nums, c.null = append(c.nums, v), append(c.null, false)
+	c.rows, c.some = row+1, c.some+1
+}
+
+// SetDouble sets a floating-point number.
+func (c *Column) SetDouble(row int, v float64) { c.SetInt(row, int64(math.Float64bits(v))) }
+
+// SetBool sets a boolean.
+func (c *Column) SetBool(row int, v bool) {
+	n := int64(0)
+	if v {
+		n = 1
+	}
+	c.SetInt(row, n)
+}
+
+// SetID sets an ID of Width bytes.
+func (c *Column) SetID(row int, id []byte) {
+	c.pad(row)
+	c.data = append(c.data, id[:c.Width]...)
+	c.rows++
+	if !isZero(id) {
+		c.some++
+	}
+}
+
+func isZero(id []byte) bool {
+	for _, b := range id {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// pad makes the rows before row null that were not set.
+func (c *Column) pad(row int) {
+	for ; c.rows < row; c.rows++ {
+		switch c.Kind {
+		case Text, JSON:
+			c.ids = append(c.ids, 0)
+		case ID:
+			c.data = append(c.data, make([]byte, c.Width)...)
+		default:
+			c.nums, c.null = append(c.nums, 0), append(c.null, true)
+		}
+	}
+}
+
+// id is the ID in a row.
+func (c *Column) id(row uint32) []byte {
+	return c.data[int(row)*c.Width : (int(row)+1)*c.Width : (int(row)+1)*c.Width]
+}
+
+const (
+	tableStart = 64
+	// distinctCheck is the number of distinct values at which a column proves that its values repeat.
+	distinctCheck = 1 << 14
+)
+
+var seed = maphash.MakeSeed()
+
+// number finds the number of a value, or gives it one. When values turn out not to repeat it stops looking: each row's
+// value then has a number of its own.
+func (c *Column) number(text string, clone bool) uint32 {
+	if n := len(c.ids); n > 0 && c.ids[n-1] != 0 && c.texts[c.ids[n-1]-1] == text {
+		return c.ids[n-1]
+	}
+	if c.table == nil {
+		if len(c.texts) > 0 { // stopped looking
+			return c.add(text, clone)
+		}
+		c.table = make([]uint32, tableStart)
+	}
+	if len(c.texts)*2 >= len(c.table) && !c.grow() {
+		return c.add(text, clone)
+	}
+	mask := uint32(len(c.table) - 1)
+	for i := uint32(maphash.String(seed, text)) & mask; ; i = (i + 1) & mask {
+		switch n := c.table[i]; {
+		case n == 0:
+			n = c.add(text, clone)
+			c.table[i] = n
+			return n
+		case c.texts[n-1] == text:
+			return n
+		}
+	}
+}
+
+// grow doubles the table; it is false when the table is not worth it any more.
+func (c *Column) grow() bool {
+	if len(c.texts) >= distinctCheck && len(c.texts)*3 > c.some {
+		c.table = nil
+		return false
+	}
+	c.table = make([]uint32, 2*len(c.table))
+	mask := uint32(len(c.table) - 1)
+	for n, text := range c.texts {
+		i := uint32(maphash.String(seed, text)) & mask
+		for c.table[i] != 0 {
+			i = (i + 1) & mask
+		}
+		c.table[i] = uint32(n + 1)
+	}
+	return true
+}
+
+const arenaSize = 256 << 10
+
+func (c *Column) add(text string, clone bool) uint32 {
+	if clone {
+		if len(text) > cap(c.arena)-len(c.arena) {
+			c.arena = make([]byte, 0, max(arenaSize, len(text)))
+		}
+		from := len(c.arena)
+		c.arena = append(c.arena, text...)
+		text = view(c.arena[from:])
+	}
+	c.texts = append(c.texts, text)
+	return uint32(len(c.texts))
+}
+
+// Table is rows in memory, column by column.
+type Table struct {
+	Columns []*Column
+	Rows    int
+}
+
+// NewTable makes an empty table.
+func NewTable(defs []Def) *Table {
+	t := &Table{}
+	for _, d := range defs {
+		t.Columns = append(t.Columns, &Column{Def: d})
+	}
+	return t
+}
+
+// finish makes all columns as long as the table.
+func (t *Table) finish() {
+	for _, c := range t.Columns {
+		c.pad(t.Rows)
+	}
+}
+
+// Int is the number in a row that was set.
+func (c *Column) Int(row uint32) int64 { return c.nums[row] }
+
+// ID is the ID in a row that was set.
+func (c *Column) ID(row uint32) []byte { return c.id(row) }
+
+// Text is the text in a row, empty when it is null.
+func (c *Column) Text(row uint32) string {
+	if int(row) >= len(c.ids) || c.ids[row] == 0 {
+		return ""
+	}
+	return c.texts[c.ids[row]-1]
+}
+
+// Texts are the values of a text column, in no order, some perhaps twice.
+func (c *Column) Texts() []string {
+	out := make([]string, len(c.texts))
+	for i, text := range c.texts {
+		out[i] = strings.ToValidUTF8(text, "\uFFFD")
+	}
+	return out
+}

@@ -1,0 +1,168 @@
+package sealed
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+
+	"weft/collector/signal"
+	"weft/collector/store/sealed/index"
+)
+
+func parseSpanID(text string) (id signal.SpanID) {
+	if len(text) == 2*len(id) {
+		_, _ = hex.Decode(id[:], []byte(text)) // we wrote it
+	}
+	return id
+}
+
+// run calls fn with rows that belong together, beginning with one that the index names, until fn says no. Rows that
+// cannot be read are counted. from says where the run must begin; it is false for a row that only has the same hash.
+type run struct {
+	*rowReader
+	read *Read
+}
+
+// each follows the index: for each row that key leads to it calls fn.
+func (f *File) each(ctx context.Context, kind signalKind, key index.Key, fn func(run, int) bool) (read Read, err error) {
+	rows, n, err := f.ids.Rows(key)
+	read.Bytes = n
+	if err != nil || len(rows) == 0 {
+		return read, err
+	}
+	r, err := f.reader(kind)
+	if err != nil {
+		return read, err
+	}
+	defer func() { read.Bytes += r.Bytes }()
+	for _, row := range rows {
+		if err := ctx.Err(); err != nil {
+			return read, err
+		}
+		group, local, ok := groupOf(r.Meta, int64(row))
+		if !ok {
+			return read, errors.Join(ErrIndex, errors.New("it names rows beyond the file's"))
+		}
+		r.group = group
+		more := fn(run{r, &read}, local)
+		if err := r.take(); err != nil {
+			if !errors.Is(err, ErrDamaged) {
+				return read, err
+			}
+			read.Damaged++
+		} else if !more {
+			break
+		}
+	}
+	return read, nil
+}
+
+// follow calls fn with row and those behind it for as long as they are in the run; in also says whether fn wants the row.
+func (r run) follow(row int, in func(row int) bool, fn func(row int) (more bool, err error)) bool {
+	for ; row < r.Groups[r.group].Rows && in(row); row++ {
+		more, err := fn(row)
+		if err != nil {
+			if r.err = err; !errors.Is(err, ErrDamaged) {
+				return false
+			}
+			r.err = nil
+			r.read.Damaged++
+			continue
+		}
+		if !more {
+			return false
+		}
+	}
+	return r.err == nil
+}
+
+// ofTrace says which rows are of a trace.
+func (r run) ofTrace(id signal.TraceID) func(int) bool {
+	return func(row int) bool { return r.trace(row) == id && r.err == nil }
+}
+
+// SpansOf calls fn with every span of a trace, in order of start, until it says no.
+func (f *File) SpansOf(ctx context.Context, id signal.TraceID, fn func(*signal.Span) bool) (Read, error) {
+	return f.each(ctx, spansFile, index.TraceKey(id), func(r run, row int) bool {
+		return r.follow(row, r.ofTrace(id), func(row int) (bool, error) {
+			s, err := r.span(row)
+			if err != nil {
+				return true, err
+			}
+			r.read.Rows++
+			return fn(&s), nil
+		})
+	})
+}
+
+// TracesOf calls fn with every trace that has a span with this ID as its request ID, client request ID or client trace
+// ID, until it says no. A request ID that is the trace's own ID in hex is not looked for.
+func (f *File) TracesOf(ctx context.Context, id string, fn func(signal.TraceID) bool) (Read, error) {
+	id = signal.Valid(id)
+	return f.each(ctx, spansFile, index.TextKey(id), func(r run, row int) bool {
+		if !r.has(row, id) || r.err != nil {
+			return r.err == nil || errors.Is(r.err, ErrDamaged)
+		}
+		r.read.Rows++
+		return fn(r.trace(row))
+	})
+}
+
+// LogsOfTrace calls fn with every record of a trace, in order of time, until it says no.
+func (f *File) LogsOfTrace(ctx context.Context, id signal.TraceID, fn func(*signal.Log) bool) (Read, error) {
+	return f.each(ctx, logsFile, index.TraceKey(id), func(r run, row int) bool {
+		return r.follow(row, r.ofTrace(id), r.logs(fn))
+	})
+}
+
+func (r run) logs(fn func(*signal.Log) bool) func(int) (bool, error) {
+	return func(row int) (bool, error) {
+		l, err := r.log(row)
+		if err != nil {
+			return true, err
+		}
+		r.read.Rows++
+		return fn(&l), nil
+	}
+}
+
+// LogsOf calls fn with every record that has this ID as its request ID, client request ID or client trace ID, whether or
+// not it is in a trace, until it says no.
+func (f *File) LogsOf(ctx context.Context, id string, fn func(*signal.Log) bool) (Read, error) {
+	id = signal.Valid(id)
+	stopped := false
+	keys := []index.Key{index.TextKey(id)}
+	if trace, ok := signal.ParseTraceID(id); ok {
+		keys = append(keys, index.TraceKey(trace))
+	}
+	var read Read
+	for _, key := range keys {
+		part, err := f.each(ctx, logsFile, key, func(r run, row int) bool {
+			logs := r.logs(func(l *signal.Log) bool {
+				stopped = !fn(l)
+				return !stopped
+			})
+			return r.follow(row, r.together(row), func(row int) (bool, error) {
+				if has := r.has(row, id); r.err != nil || !has {
+					return true, r.take()
+				}
+				return logs(row)
+			})
+		})
+		if read.Add(part); err != nil || stopped {
+			return read, err
+		}
+	}
+	return read, nil
+}
+
+// together says which rows belong with the first: those of its trace or, without one, of its request ID.
+func (r run) together(first int) func(int) bool {
+	trace, request := r.trace(first), r.view(colRequest, first)
+	return func(row int) bool {
+		if r.err != nil || r.trace(row) != trace {
+			return false
+		}
+		return row == first || !trace.IsZero() || request != "" && r.view(colRequest, row) == request
+	}
+}

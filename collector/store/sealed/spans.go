@@ -1,0 +1,140 @@
+package sealed
+
+import (
+	"errors"
+	"fmt"
+
+	"weft/collector/signal"
+	"weft/collector/store/sealed/column"
+	"weft/collector/store/sealed/jsontext"
+	"weft/internal/otlp"
+	"weft/internal/wal"
+)
+
+// WriteSpans writes the spans in batches under temporary names, beside path, and syncs them; Publish makes them visible.
+// The batches must stay unchanged meanwhile. After an error nothing is left.
+func WriteSpans(fs wal.FS, path string, batches []Batch, opts Options) (Summary, error) {
+	s, defs := sample(batches, spansFile).schema(spansFile, opts.Attributes)
+	b := newSpanBuilder(s, defs)
+	for _, batch := range batches {
+		err := otlp.Spans(batch.Raw, func(s *otlp.Span) error {
+			b.add(s, batch.Received)
+			return nil
+		})
+		if err != nil {
+			b.malformed++
+		}
+	}
+	o, err := create(fs, path, defs)
+	if err != nil {
+		return Summary{}, err
+	}
+	if err := b.flush(o); err != nil {
+		return Summary{}, errors.Join(fmt.Errorf("write %s: %w", path, err), o.abandon())
+	}
+	return o.finish(s)
+}
+
+// spanBuilder gathers spans.
+type spanBuilder struct {
+	*builder
+	sorter
+	parent, name, kind, start, duration, status, message, state *column.Column
+	events, links, droppedEvents, droppedLinks                  *column.Column
+	json                                                        []byte
+	faulty, malformed                                           int64
+}
+
+func newSpanBuilder(s *schema, defs []column.Def) *spanBuilder {
+	b := &spanBuilder{builder: newBuilder(s, defs)}
+	for name, into := range map[string]**column.Column{
+		colParent: &b.parent, colName: &b.name, colKind: &b.kind, colStart: &b.start, colDuration: &b.duration, colStatus: &b.status,
+		colStatusMessage: &b.message, colTraceState: &b.state, colEvents: &b.events, colLinks: &b.links,
+		colDroppedEvents: &b.droppedEvents, colDroppedLinks: &b.droppedLinks,
+	} {
+		*into = b.column(name)
+	}
+	return b
+}
+
+func (b *spanBuilder) add(s *otlp.Span, received int64) {
+	if s.Fault != "" {
+		b.faulty++
+		return
+	}
+	row := b.row
+	b.common(s.TraceID[:], s.SpanID[:], s.Resource, s.Scope, received)
+	b.parent.SetID(row, s.ParentID[:])
+	setText(b.name, row, s.Name)
+	b.kind.Set(row, signal.Kind(s.Kind).String())
+	b.start.SetInt(row, int64(s.Start))
+	b.duration.SetInt(row, int64(s.End-s.Start))
+	b.status.Set(row, signal.Status(s.Status).String())
+	setText(b.message, row, s.StatusMessage)
+	setText(b.state, row, s.TraceState)
+	setInt(b.flags, row, int64(s.Flags))
+	setInt(b.dropped, row, int64(s.DroppedAttributes))
+	setInt(b.droppedEvents, row, int64(s.DroppedEvents))
+	setInt(b.droppedLinks, row, int64(s.DroppedLinks))
+	if len(s.Events) > 0 {
+		b.json = appendEvents(b.json[:0], s)
+		b.events.SetCopy(row, b.json)
+	}
+	if len(s.Links) > 0 {
+		b.json = appendLinks(b.json[:0], s)
+		b.links.SetCopy(row, b.json)
+	}
+	b.setAttributes(s.Attrs, &s.TraceID)
+	b.keys = append(b.keys, spanKey(s.TraceID, int64(s.Start), s.SpanID, row))
+	if s.SpanID == [8]byte{} {
+		b.note(row, s.Raw)
+	}
+	b.row++
+	b.Rows = b.row
+}
+
+// appendEvents writes a span's events as JSON: a list of maps with time (Unix ns), name, attributes, dropped.
+func appendEvents(out []byte, s *otlp.Span) []byte {
+	out = append(out, '[')
+	s.EachEvent(func(e *otlp.Event) {
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = jsontext.Append(append(out, `{"time":`...), int64(e.Time))
+		out = jsontext.Append(append(out, `,"name":`...), e.Name)
+		out = appendExtras(out, e.Attrs, e.DroppedAttributes)
+	})
+	return append(out, ']')
+}
+
+// appendExtras ends an event or a link.
+func appendExtras(out []byte, attrs []otlp.Attr, dropped uint32) []byte {
+	if len(attrs) > 0 {
+		out = jsontext.AppendAttrs(append(out, `,"attributes":`...), attrs)
+	}
+	if dropped > 0 {
+		out = jsontext.Append(append(out, `,"dropped":`...), int64(dropped))
+	}
+	return append(out, '}')
+}
+
+// appendLinks writes a span's links as JSON: a list of maps with trace_id, span_id, trace_state, flags, attributes,
+// dropped.
+func appendLinks(out []byte, s *otlp.Span) []byte {
+	out = append(out, '[')
+	s.EachLink(func(l *otlp.Link) {
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = jsontext.Append(append(out, `{"trace_id":`...), signal.TraceID(l.TraceID).String())
+		out = jsontext.Append(append(out, `,"span_id":`...), signal.SpanID(l.SpanID).String())
+		if l.TraceState != "" {
+			out = jsontext.Append(append(out, `,"trace_state":`...), l.TraceState)
+		}
+		if l.Flags != 0 {
+			out = jsontext.Append(append(out, `,"flags":`...), int64(l.Flags))
+		}
+		out = appendExtras(out, l.Attrs, l.DroppedAttributes)
+	})
+	return append(out, ']')
+}
