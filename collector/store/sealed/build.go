@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -26,6 +27,7 @@ type builder struct {
 	first   target // before a row's first attribute
 	aliases []alias
 	ids     []rowID
+	from    *schema // of the file that rows are copied from
 
 	resources map[string]*resource
 	last      *resource
@@ -235,8 +237,8 @@ func (b *builder) putRest(t *target) {
 		b.schema.attributes[t.place].Elsewhere = true
 	} else if len(b.schema.rest) >= maxRest {
 		b.schema.many = true
-	} else {
-		b.schema.rest = append(b.schema.rest, signal.Valid(t.key))
+	} else if key := signal.Valid(t.key); !slices.Contains(b.schema.rest, key) {
+		b.schema.rest = append(b.schema.rest, key)
 	}
 }
 
@@ -290,11 +292,11 @@ func (b *builder) setRequest(trace *[16]byte, rest []byte) []byte {
 	case best.value.Len() == 1:
 		b.requestFrom.Set(b.row, best.key+list)
 	default:
-		b.request.Set(b.row, best.text)
+		b.request.Set(b.row, signal.Valid(best.text))
 		return b.setAttribute(best.target, best.value, rest)
 	}
 	if !isHex(best.text, trace) {
-		b.request.Set(b.row, best.text)
+		b.request.Set(b.row, signal.Valid(best.text))
 	}
 	return rest
 }

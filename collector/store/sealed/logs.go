@@ -35,7 +35,8 @@ func WriteLogs(fs wal.FS, path string, batches []Batch, opts Options) (Summary, 
 	if err != nil {
 		return Summary{}, err
 	}
-	if err := b.flush(o); err != nil {
+	o.sum.Faulty, o.sum.Malformed = b.faulty, b.malformed
+	if err := o.write(b.builder, b.logOrder(), b.time, len(b.keys)); err != nil {
 		return Summary{}, errors.Join(fmt.Errorf("write %s: %w", path, err), o.abandon())
 	}
 	return o.finish(s)
@@ -188,20 +189,4 @@ func (b *logBuilder) appendOnce(order []uint32, group []sortKey) []uint32 {
 		}
 	}
 	return order
-}
-
-// flush writes the records as a row group and enters them in the index.
-func (b *logBuilder) flush(o *output) error {
-	order := b.logOrder()
-	o.sum.Duplicates += int64(len(b.keys) - len(order))
-	o.sum.Faulty += b.faulty
-	o.sum.Malformed += b.malformed
-	for _, row := range order {
-		o.sum.observe(b.time.Int(row), b.received.Int(row))
-	}
-	o.sum.addServices(b.service.Texts())
-	if err := o.w.Group(b.Table, order); err != nil {
-		return err
-	}
-	return b.enter(o, order)
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -135,6 +136,8 @@ func attrBits(m map[string]any) signal.Attributes {
 	return out
 }
 
+var files atomic.Int64
+
 var testCache = NewCache(16 << 20)
 
 // sealSpans writes, publishes and opens a file.
@@ -148,7 +151,7 @@ func sealLogs(t failer, dir string, batches []Batch) (*File, Summary) {
 
 func sealAny(t failer, dir string, batches []Batch, write func(wal.FS, string, []Batch, Options) (Summary, error)) (*File, Summary) {
 	t.Helper()
-	path := filepath.Join(dir, fmt.Sprintf("%d.parquet", len(dir)+len(batches)))
+	path := filepath.Join(dir, fmt.Sprintf("%d.parquet", files.Add(1)))
 	sum, err := write(wal.OS{}, path, batches, Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -6,8 +6,7 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/cespare/xxhash/v2"
-
+	"weft/collector/store/sealed/column"
 	"weft/collector/store/sealed/index"
 )
 
@@ -35,11 +34,11 @@ type sorter struct {
 	bare map[uint32]uint64
 }
 
-func (s *sorter) note(row int, raw []byte) {
+func (s *sorter) noteHash(row int, hash uint64) {
 	if s.bare == nil {
 		s.bare = map[uint32]uint64{}
 	}
-	s.bare[uint32(row)] = xxhash.Sum64(raw)
+	s.bare[uint32(row)] = hash
 }
 
 func (s *sorter) sort() {
@@ -118,14 +117,12 @@ func (s *sorter) twins(run []sortKey) bool {
 	return false
 }
 
-// flush writes the spans as a row group and enters them in the index.
-func (b *spanBuilder) flush(o *output) error {
-	order := b.spanOrder()
-	o.sum.Duplicates += int64(len(b.keys) - len(order))
-	o.sum.Faulty += b.faulty
-	o.sum.Malformed += b.malformed
+// write writes rows as a row group and enters them in the index. gathered is how many there were with those that are
+// there twice.
+func (o *output) write(b *builder, order []uint32, time *column.Column, gathered int) error {
+	o.sum.Duplicates += int64(gathered - len(order))
 	for _, row := range order {
-		o.sum.observe(b.start.Int(row), b.received.Int(row))
+		o.sum.observe(time.Int(row), b.received.Int(row))
 	}
 	o.sum.addServices(b.service.Texts())
 	if err := o.w.Group(b.Table, order); err != nil {

@@ -147,6 +147,9 @@ func (r *rowReader) request(row int, trace signal.TraceID) string {
 
 // has says whether a row has an ID: as its request ID, by whatever name, or as the untrusted caller's.
 func (r *rowReader) has(row int, id string) bool {
+	if id == "" {
+		return false
+	}
 	if r.request(row, r.trace(row)) == id {
 		return true
 	}

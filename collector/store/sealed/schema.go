@@ -54,7 +54,7 @@ const (
 
 var (
 	traceCol  = column.Def{Name: colTrace, Kind: column.ID, Width: 16, Bloom: true}
-	spanCol   = column.Def{Name: colSpan, Kind: column.ID, Width: 8}
+	spanCol   = column.Def{Name: colSpan, Kind: column.ID, Width: 8, Raw: true}
 	commonEnd = []column.Def{
 		text(colService), text(colInstance), {Name: colRequest, Bloom: true}, text(colRequestFrom),
 		{Name: colAttributes, Kind: column.JSON}, {Name: colResource, Kind: column.JSON}, text(colResourceSchema),
@@ -162,6 +162,7 @@ func (s *schema) facts(sum Summary) (map[string]string, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	slices.Sort(s.rest)
 	rest := []byte("null")
 	if !s.many {
 		if rest, err = json.Marshal(append([]string{}, s.rest...)); err != nil {

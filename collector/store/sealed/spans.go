@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cespare/xxhash/v2"
+
 	"weft/collector/signal"
 	"weft/collector/store/sealed/column"
 	"weft/collector/store/sealed/jsontext"
@@ -29,7 +31,8 @@ func WriteSpans(fs wal.FS, path string, batches []Batch, opts Options) (Summary,
 	if err != nil {
 		return Summary{}, err
 	}
-	if err := b.flush(o); err != nil {
+	o.sum.Faulty, o.sum.Malformed = b.faulty, b.malformed
+	if err := o.write(b.builder, b.spanOrder(), b.start, len(b.keys)); err != nil {
 		return Summary{}, errors.Join(fmt.Errorf("write %s: %w", path, err), o.abandon())
 	}
 	return o.finish(s)
@@ -87,7 +90,7 @@ func (b *spanBuilder) add(s *otlp.Span, received int64) {
 	b.setAttributes(s.Attrs, &s.TraceID)
 	b.keys = append(b.keys, spanKey(s.TraceID, int64(s.Start), s.SpanID, row))
 	if s.SpanID == [8]byte{} {
-		b.note(row, s.Raw)
+		b.noteHash(row, xxhash.Sum64(s.Raw))
 	}
 	b.row++
 	b.Rows = b.row

@@ -8,6 +8,7 @@ type Summary struct {
 	Duplicates    int64 `json:"duplicates,omitempty"` // left out, because a row is the same
 	Faulty        int64 `json:"faulty,omitempty"`     // items that could not be kept; what the log holds has none
 	Malformed     int64 `json:"malformed,omitempty"`  // batches that could not be read to their end
+	Lost          int64 `json:"lost,omitempty"`       // rows of the files it was made from that could not be read any more
 	First         int64 `json:"first"`                // least and greatest start of a span or time of a record
 	Last          int64 `json:"last"`
 	FirstReceived int64 `json:"firstReceived"`

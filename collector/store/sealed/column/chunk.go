@@ -24,17 +24,17 @@ const (
 	dictBytes = 128 << 10 // a look-up reads whole dictionaries
 	dictShare = 4         // a dictionary must be so many times smaller than the values
 	dictInts  = 4096
-	smallGain = 16 // compression that gains less than one part in so many is left
 )
 
 // chunk is a column of a row group that is being written.
 type chunk struct {
 	*Column
-	w     *Writer
-	order []uint32
-	meta  format.ColumnMetaData
-	pages []format.PageLocation
-	index format.ColumnIndex
+	w      *Writer
+	order  []uint32
+	filled int // rows that are not null
+	meta   format.ColumnMetaData
+	pages  []format.PageLocation
+	index  format.ColumnIndex
 
 	rank  []int32 // of each number of Text and JSON, or nil without a dictionary: its place in the dictionary
 	dict  []string
@@ -52,9 +52,11 @@ func (k *chunk) write() error {
 		Type: physical(k.Kind), PathInSchema: []string{k.Name}, NumValues: int64(len(k.order)),
 		Encoding: []format.Encoding{format.RLE}, Codec: format.Zstd,
 	}
-	if k.some == 0 {
-		k.meta.Encoding = append(k.meta.Encoding, format.Plain)
+	if k.Raw {
 		k.meta.Codec = format.Uncompressed
+	}
+	if k.count(); k.filled == 0 {
+		k.meta.Encoding = append(k.meta.Encoding, format.Plain)
 		return k.page(0, len(k.order), piece{nulls: len(k.order), encoding: format.Plain})
 	}
 	k.choose()
@@ -73,9 +75,6 @@ func (k *chunk) write() error {
 			rows = k.cut(first, rows)
 		}
 		p := k.encode(k.order[first : first+rows])
-		if first == 0 && !k.dictionary() && !k.gains(p) {
-			k.meta.Codec = format.Uncompressed
-		}
 		if err := k.page(first, rows, p); err != nil {
 			return err
 		}
@@ -85,6 +84,30 @@ func (k *chunk) write() error {
 		k.index.BoundaryOrder = format.Ascending
 	}
 	return nil
+}
+
+// count counts the rows that are not null.
+func (k *chunk) count() {
+	if k.filled = k.some; len(k.order) == k.rows {
+		return
+	}
+	k.filled = 0
+	for _, row := range k.order {
+		switch k.Kind {
+		case Text, JSON:
+			if k.ids[row] != 0 {
+				k.filled++
+			}
+		case ID:
+			if !isZero(k.id(row)) {
+				k.filled++
+			}
+		default:
+			if !k.null[row] {
+				k.filled++
+			}
+		}
+	}
 }
 
 func (k *chunk) dictionary() bool { return k.rank != nil || k.nums != nil }
@@ -235,15 +258,6 @@ var (
 	longEncoding   = delta.BinaryPackedEncoding{}
 	lengthEncoding = delta.LengthByteArrayEncoding{}
 )
-
-// gains says whether compression is worth while.
-func (k *chunk) gains(p piece) bool {
-	if len(p.values) == 0 {
-		return true
-	}
-	k.w.enc.compressed = k.w.enc.zstd.EncodeAll(p.values, k.w.enc.compressed[:0])
-	return len(k.w.enc.compressed) < len(p.values)-len(p.values)/smallGain
-}
 
 // page writes a data page.
 func (k *chunk) page(first, rows int, p piece) error {

@@ -26,6 +26,7 @@ type Def struct {
 	Kind  Kind
 	Width int  // bytes of an ID
 	Bloom bool // with a Bloom filter for foreign readers
+	Raw   bool // not worth compressing; that must not differ between row groups, or some readers stumble
 }
 
 // Column is a column in memory. Rows are set in ascending order; those left out are null.
@@ -51,6 +52,18 @@ func (c *Column) Set(row int, text string) { c.set(row, text, false) }
 
 // SetCopy sets a text that its owner will use again.
 func (c *Column) SetCopy(row int, text []byte) { c.set(row, view(text), true) }
+
+// SetFrom copies a cell that is not null from a file.
+func (c *Column) SetFrom(row int, v *Values, place int32) {
+	switch c.Kind {
+	case Text, JSON:
+		c.set(row, v.Text(place), true)
+	case ID:
+		c.SetID(row, v.ID(place))
+	default:
+		c.SetInt(row, v.Int(place))
+	}
+}
 
 func (c *Column) set(row int, text string, clone bool) {
 	c.pad(row)

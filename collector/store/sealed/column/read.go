@@ -2,6 +2,7 @@ package column
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -21,8 +22,10 @@ type Meta struct {
 	Facts   map[string]string
 	Owner   any // what Facts made of them
 	Rows    int64
-	places  map[string]int
-	bytes   int // about, in memory
+	// FooterSum is the CRC32C of the footer.
+	FooterSum uint32
+	places    map[string]int
+	bytes     int // about, in memory
 }
 
 // Group is a row group.
@@ -31,7 +34,10 @@ type Group struct {
 	Rows   int
 	Chunks []Chunk
 	start  int64 // offset of its first page
-	end    int64 // and behind its offset indexes
+	end    int64 // and behind its last, and its Bloom filters
+	// Where its column indexes and its offset indexes are, and their checksums.
+	bounds, offsets span
+	sums            [2]uint32
 }
 
 // Chunk is a column of a row group.
@@ -126,7 +132,7 @@ func parseMeta(raw []byte, size int64) (m *Meta, err error) {
 	if len(f.Schema) == 0 {
 		return nil, damaged("the footer has no schema")
 	}
-	m = &Meta{Facts: map[string]string{}, Rows: f.NumRows, places: map[string]int{}}
+	m = &Meta{Facts: map[string]string{}, Rows: f.NumRows, FooterSum: crc32.Checksum(raw, castagnoli), places: map[string]int{}}
 	for i, e := range f.Schema[1:] {
 		d, err := defOf(e)
 		if err != nil {
@@ -140,13 +146,23 @@ func parseMeta(raw []byte, size int64) (m *Meta, err error) {
 		m.Facts[kv.Key] = kv.Value
 		m.bytes += 64 + len(kv.Key) + len(kv.Value)
 	}
+	var sums [][2]uint32
+	if err := json.Unmarshal([]byte(m.Facts[factSums]), &sums); err != nil || len(sums) != len(f.RowGroups) {
+		return nil, damaged("%d row groups, checksums of %d", len(f.RowGroups), len(sums))
+	}
 	first := int64(0)
 	for i := range f.RowGroups {
-		g, err := m.group(&f.RowGroups[i], size)
+		end := int64(0)
+		if i+1 < len(f.RowGroups) {
+			end = f.RowGroups[i+1].FileOffset
+		} else if len(f.RowGroups[i].Columns) > 0 {
+			end = f.RowGroups[0].Columns[0].ColumnIndexOffset
+		}
+		g, err := m.group(&f.RowGroups[i], end, size)
 		if err != nil {
 			return nil, fmt.Errorf("row group %d: %w", i, err)
 		}
-		g.First = first
+		g.First, g.sums = first, sums[i]
 		first += int64(g.Rows)
 		m.Groups = append(m.Groups, g)
 	}
@@ -187,8 +203,8 @@ func defOf(e format.SchemaElement) (Def, error) {
 	return d, nil
 }
 
-func (m *Meta) group(in *format.RowGroup, size int64) (Group, error) {
-	g := Group{Rows: int(in.NumRows), start: in.FileOffset}
+func (m *Meta) group(in *format.RowGroup, end, size int64) (Group, error) {
+	g := Group{Rows: int(in.NumRows), start: in.FileOffset, end: end}
 	if len(in.Columns) != len(m.Columns) || in.NumRows < 1 || in.NumRows > 1<<31 || len(in.Columns) == 0 {
 		return g, damaged("%d rows, %d columns", in.NumRows, len(in.Columns))
 	}
@@ -208,15 +224,45 @@ func (m *Meta) group(in *format.RowGroup, size int64) (Group, error) {
 		if !k.sound(g.Rows, size) {
 			return g, damaged("the footer's words on column %s do not fit", d.Name)
 		}
-		if g.start == 0 {
-			g.start = k.data
+		if !g.bounds.extend(k.bounds) || !g.offsets.extend(k.offsets) {
+			return g, damaged("the indexes of column %s do not lie behind the others", d.Name)
 		}
-		g.end = k.offsets.at + int64(k.offsets.len) + sumLen
 		m.bytes += 160 + len(k.Min) + len(k.Max)
 		k.meta = nil
 		g.Chunks = append(g.Chunks, k)
 	}
+	if g.start < int64(len(magic)) || g.end < g.start || g.end > size {
+		return g, damaged("bytes %d to %d", g.start, g.end)
+	}
 	return g, nil
+}
+
+// extend takes in the span that follows.
+func (s *span) extend(next span) bool {
+	if next.len == 0 {
+		return true
+	}
+	if s.len == 0 {
+		*s = next
+		return true
+	}
+	if s.at+int64(s.len) != next.at || int64(s.len)+int64(next.len) > maxFooter {
+		return false
+	}
+	s.len += next.len
+	return true
+}
+
+// readBlock reads all indexes of one kind and checks them.
+func (g *Group) readBlock(r io.ReaderAt, s span, sum uint32) ([]byte, error) {
+	raw := make([]byte, s.len)
+	if err := readFull(r, raw, s.at); err != nil {
+		return nil, err
+	}
+	if crc32.Checksum(raw, castagnoli) != sum {
+		return nil, damaged("bytes %d to %d, page indexes", s.at, s.at+int64(s.len))
+	}
+	return raw, nil
 }
 
 func (k *Chunk) sound(rows int, size int64) bool {
@@ -229,7 +275,7 @@ func (k *Chunk) sound(rows int, size int64) bool {
 		}
 	}
 	return k.Nulls >= 0 && k.Nulls <= rows && inside(k.dict, 0) && inside(k.data, 0) &&
-		inside(k.offsets.at, int64(k.offsets.len)+sumLen) && inside(k.bounds.at, int64(k.bounds.len))
+		inside(k.offsets.at, int64(k.offsets.len)) && inside(k.bounds.at, int64(k.bounds.len))
 }
 
 // location is where a page is.
@@ -244,28 +290,15 @@ type locations [][]location
 
 // readLocations reads the offset indexes of a row group, which lie in one piece.
 func readLocations(r io.ReaderAt, g *Group) (locations, int64, error) {
-	from, end := g.Chunks[0].offsets.at, g.end
-	if end-from > maxFooter || end < from+sumLen {
-		return nil, 0, damaged("offset indexes of %d bytes", end-from)
-	}
-	raw := make([]byte, end-from)
-	if err := readFull(r, raw, from); err != nil {
+	body, err := g.readBlock(r, g.offsets, g.sums[1])
+	if err != nil {
 		return nil, 0, err
-	}
-	body := raw[:len(raw)-sumLen]
-	if binary.LittleEndian.Uint32(raw[len(body):]) != crc32.Checksum(body, castagnoli) {
-		return nil, 0, damaged("bytes %d to %d, offset indexes", from, end)
 	}
 	out := make(locations, len(g.Chunks))
 	all := make([]location, 0, len(body)/6)
 	for i := range g.Chunks {
 		o := g.Chunks[i].offsets
-		a := o.at - from
-		if a < 0 || a+int64(o.len) > int64(len(body)) {
-			return nil, 0, damaged("offset index %d", i)
-		}
-		n := len(all)
-		var err error
+		a, n := o.at-g.offsets.at, len(all)
 		if all, err = appendLocations(all, body[a:a+int64(o.len)]); err != nil {
 			return nil, 0, err
 		}
@@ -274,7 +307,7 @@ func readLocations(r io.ReaderAt, g *Group) (locations, int64, error) {
 			return nil, 0, damaged("the pages of column %d are not in order", i)
 		}
 	}
-	return out, int64(len(raw)), nil
+	return out, int64(len(body)), nil
 }
 
 func ordered(pages []location, g *Group) bool {
@@ -293,26 +326,25 @@ type Bounds struct {
 	Min, Max [][]byte
 }
 
-func (k *Chunk) readBounds(r io.ReaderAt, pages int) (b *Bounds, n int64, err error) {
+// parseBounds reads the column index of a chunk in the block of its row group.
+func (g *Group) parseBounds(block []byte, column, pages int) (b *Bounds, err error) {
 	defer guard(&err)
+	k := &g.Chunks[column]
 	if k.bounds.len == 0 {
-		return nil, 0, nil
+		return nil, nil
 	}
-	raw := make([]byte, k.bounds.len)
-	if err := readFull(r, raw, k.bounds.at); err != nil {
-		return nil, 0, err
-	}
+	at := k.bounds.at - g.bounds.at
 	var x format.ColumnIndex
-	if err := thrift.Unmarshal(compact, raw, &x); err != nil {
-		return nil, 0, damaged("column index: %v", err)
+	if err := thrift.Unmarshal(compact, block[at:at+int64(k.bounds.len)], &x); err != nil {
+		return nil, damaged("column index: %v", err)
 	}
 	if len(x.NullPages) != pages || len(x.MinValues) != pages || len(x.MaxValues) != pages {
-		return nil, 0, damaged("a column index of %d pages, not %d", len(x.NullPages), pages)
+		return nil, damaged("a column index of %d pages, not %d", len(x.NullPages), pages)
 	}
 	for i := range x.NullPages {
 		if !x.NullPages[i] && (k.kind == Int || k.kind == Time || k.kind == Double) && (len(x.MinValues[i]) != 8 || len(x.MaxValues[i]) != 8) {
-			return nil, 0, damaged("a column index with bounds of %d bytes", len(x.MinValues[i]))
+			return nil, damaged("a column index with bounds of %d bytes", len(x.MinValues[i]))
 		}
 	}
-	return &Bounds{x.NullPages, x.MinValues, x.MaxValues}, int64(len(raw)), nil
+	return &Bounds{x.NullPages, x.MinValues, x.MaxValues}, nil
 }

@@ -215,25 +215,25 @@ func (c *Cursor) Firsts(group, column int) ([]int, error) {
 
 // Bounds are the bounds of a chunk's pages, nil when it has none.
 func (c *Cursor) Bounds(group, column int) (*Bounds, error) {
-	key := cacheKey{file: c.r, what: whatBounds, group: group, column: column}
-	if b, ok := c.r.cache.get(key); ok {
-		return b.(*Bounds), nil
-	}
 	all, err := c.locations(group)
 	if err != nil {
 		return nil, err
 	}
-	b, n, err := c.Groups[group].Chunks[column].readBounds(c.r.f, len(all[column]))
-	if err != nil {
-		return nil, c.fault(group, column, 0, c.Groups[group].Rows, err)
-	}
-	c.Bytes += n
-	size := 0
-	if b != nil {
-		for i := range b.Min {
-			size += 49 + len(b.Min[i]) + len(b.Max[i])
+	g := &c.Groups[group]
+	key := cacheKey{file: c.r, what: whatBounds, group: group}
+	block, ok := c.r.cache.get(key)
+	if !ok {
+		raw, err := g.readBlock(c.r.f, g.bounds, g.sums[0])
+		if err != nil {
+			return nil, c.fault(group, column, 0, g.Rows, err)
 		}
+		c.Bytes += int64(len(raw))
+		c.r.cache.put(key, raw, len(raw))
+		block = raw
 	}
-	c.r.cache.put(key, b, size)
+	b, err := g.parseBounds(block.([]byte), column, len(all[column]))
+	if err != nil {
+		return nil, c.fault(group, column, 0, g.Rows, err)
+	}
 	return b, nil
 }

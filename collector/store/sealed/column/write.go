@@ -2,6 +2,7 @@ package column
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"slices"
@@ -22,12 +23,16 @@ type Writer struct {
 	meta    format.FileMetaData
 	enc     *encoder
 	sum     uint32 // of the footer
+	// What goes behind the row groups, by row group: column indexes, and places of pages by column.
+	bounds [][]byte
+	places [][][]format.PageLocation
 }
 
 const (
 	magic     = "PAR1"
 	bufSize   = 1 << 20
 	footerTag = "WEFTCRC1"
+	factSums  = "weft.sums"
 	createdBy = "weft (parquet-go 0.29 encodings)"
 )
 
@@ -99,11 +104,6 @@ func (w *Writer) append(pieces ...[]byte) error {
 	return nil
 }
 
-// appendSum appends the checksum of what was appended since the offset from; it must still be in the buffer.
-func (w *Writer) appendSum(block []byte) error {
-	return w.append(block, binary.LittleEndian.AppendUint32(nil, crc32.Checksum(block, castagnoli)))
-}
-
 // Group writes the rows of t named by order, in that order, as one row group. No rows make none.
 func (w *Writer) Group(t *Table, order []uint32) error {
 	if len(order) == 0 {
@@ -122,7 +122,10 @@ func (w *Writer) Group(t *Table, order []uint32) error {
 		group.TotalCompressedSize += k.meta.TotalCompressedSize
 		group.Columns = append(group.Columns, format.ColumnChunk{FileOffset: k.meta.DataPageOffset, MetaData: k.meta})
 	}
-	if err := w.indexes(chunks, group.Columns); err != nil {
+	if err := w.filters(chunks, group.Columns); err != nil {
+		return err
+	}
+	if err := w.keep(chunks, group.Columns); err != nil {
 		return err
 	}
 	w.meta.NumRows += group.NumRows
@@ -130,57 +133,90 @@ func (w *Writer) Group(t *Table, order []uint32) error {
 	return nil
 }
 
-// indexes writes what lies behind a row group's pages.
-func (w *Writer) indexes(chunks []*chunk, out []format.ColumnChunk) error {
+// filters writes the Bloom filters of a row group.
+func (w *Writer) filters(chunks []*chunk, out []format.ColumnChunk) error {
 	for i, k := range chunks {
-		if k.Bloom && k.meta.NumValues > k.meta.Statistics.NullCount {
-			filter, err := k.bloom()
-			if err != nil {
-				return err
-			}
-			out[i].MetaData.BloomFilterOffset, out[i].MetaData.BloomFilterLength = w.offset(), int32(len(filter))
-			if err := w.append(filter); err != nil {
-				return err
-			}
+		if !k.Bloom || k.meta.NumValues == k.meta.Statistics.NullCount {
+			continue
 		}
-	}
-	var block []byte
-	for i, k := range chunks {
-		if k.statistics() {
-			raw, err := thrift.Marshal(compact, &k.index)
-			if err != nil {
-				return err
-			}
-			out[i].ColumnIndexOffset, out[i].ColumnIndexLength = w.offset()+int64(len(block)), int32(len(raw))
-			block = append(block, raw...)
-		}
-	}
-	if err := w.appendSum(block); err != nil {
-		return err
-	}
-	pages := make([][]format.PageLocation, len(chunks))
-	for i, k := range chunks {
-		pages[i] = k.pages
-	}
-	return w.offsets(pages, out)
-}
-
-func (w *Writer) offsets(pages [][]format.PageLocation, out []format.ColumnChunk) error {
-	var block []byte
-	for i := range pages {
-		raw, err := thrift.Marshal(compact, &format.OffsetIndex{PageLocations: pages[i]})
+		filter, err := k.bloom()
 		if err != nil {
 			return err
 		}
-		out[i].OffsetIndexOffset, out[i].OffsetIndexLength = w.offset()+int64(len(block)), int32(len(raw))
+		out[i].MetaData.BloomFilterOffset, out[i].MetaData.BloomFilterLength = w.offset(), int32(len(filter))
+		if err := w.append(filter); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep keeps a row group's indexes for the end of the file.
+func (w *Writer) keep(chunks []*chunk, out []format.ColumnChunk) error {
+	var block []byte
+	places := make([][]format.PageLocation, len(chunks))
+	for i, k := range chunks {
+		places[i] = k.pages
+		if !k.statistics() {
+			continue
+		}
+		raw, err := thrift.Marshal(compact, &k.index)
+		if err != nil {
+			return err
+		}
+		out[i].ColumnIndexLength = int32(len(raw))
 		block = append(block, raw...)
 	}
-	return w.appendSum(block)
+	w.bounds, w.places = append(w.bounds, block), append(w.places, places)
+	return nil
+}
+
+// indexes writes the indexes of all row groups, and returns their checksums.
+func (w *Writer) indexes() (sums [][2]uint32, err error) {
+	for g, block := range w.bounds {
+		at := w.offset()
+		for i := range w.meta.RowGroups[g].Columns {
+			if c := &w.meta.RowGroups[g].Columns[i]; c.ColumnIndexLength > 0 {
+				c.ColumnIndexOffset = at
+				at += int64(c.ColumnIndexLength)
+			}
+		}
+		sums = append(sums, [2]uint32{crc32.Checksum(block, castagnoli)})
+		if err := w.append(block); err != nil {
+			return nil, err
+		}
+	}
+	for g, places := range w.places {
+		var block []byte
+		for i := range places {
+			raw, err := thrift.Marshal(compact, &format.OffsetIndex{PageLocations: places[i]})
+			if err != nil {
+				return nil, err
+			}
+			c := &w.meta.RowGroups[g].Columns[i]
+			c.OffsetIndexOffset, c.OffsetIndexLength = w.offset()+int64(len(block)), int32(len(raw))
+			block = append(block, raw...)
+		}
+		sums[g][1] = crc32.Checksum(block, castagnoli)
+		if err := w.append(block); err != nil {
+			return nil, err
+		}
+	}
+	return sums, nil
 }
 
 // Close writes the footer with what is to be known of the file besides its rows, and returns the file's size. It does
 // not close the file.
 func (w *Writer) Close(facts map[string]string) (int64, error) {
+	sums, err := w.indexes()
+	if err != nil {
+		return 0, err
+	}
+	text, err := json.Marshal(sums)
+	if err != nil {
+		return 0, err
+	}
+	w.meta.KeyValueMetadata = append(w.meta.KeyValueMetadata, format.KeyValue{Key: factSums, Value: string(text)})
 	for key, value := range facts {
 		w.meta.KeyValueMetadata = append(w.meta.KeyValueMetadata, format.KeyValue{Key: key, Value: value})
 	}

@@ -77,8 +77,8 @@ func (x *File) read(buf []byte, off int64) error {
 	return nil
 }
 
-// maybe asks the filter.
-func (x *File) maybe(key Key) (bool, error) {
+// Maybe asks the filter: false means that no row has the key.
+func (x *File) Maybe(key Key) (bool, error) {
 	if x.entries == 0 {
 		return false, nil
 	}
@@ -112,7 +112,7 @@ func (x *File) page(number int, p *page) error {
 // reader checks. bytes is what it read.
 func (x *File) Rows(key Key) (rows []uint32, bytes int64, err error) {
 	bytes = blockSize
-	if ok, err := x.maybe(key); err != nil || !ok {
+	if ok, err := x.Maybe(key); err != nil || !ok {
 		return nil, bytes, err
 	}
 	var p page
@@ -173,6 +173,9 @@ func (x *File) firstPage(prefix uint32, p *page) (number, reads int, err error) 
 
 // Stored is an entry as the file has it: with half of its key.
 type Stored struct{ Prefix, Row uint32 }
+
+// Stored is the entry as the file has it.
+func (e Entry) Stored() Stored { return Stored{e.Key.prefix(), e.Row} }
 
 // Each calls fn with every entry, in order, after checking every byte of the file.
 func (x *File) Each(fn func(Stored) error) error {
