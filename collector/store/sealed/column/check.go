@@ -74,7 +74,7 @@ func (p *Page) within(low, high []byte) bool {
 		if place < 0 {
 			continue
 		}
-		if v := p.stat(place); compare(p.Kind, v, low) < 0 || compare(p.Kind, v, high) > 0 {
+		if v := p.stat(place); Compare(p.Kind, v, low) < 0 || Compare(p.Kind, v, high) > 0 {
 			return false
 		}
 	}

@@ -192,10 +192,10 @@ func (k *chunk) observe(rows int, p piece) {
 	}
 }
 
-func (k *chunk) compare(a, b []byte) int { return compare(k.Kind, a, b) }
+func (k *chunk) compare(a, b []byte) int { return Compare(k.Kind, a, b) }
 
-// compare orders two values as statistics hold them.
-func compare(kind Kind, a, b []byte) int {
+// Compare orders two values as statistics hold them.
+func Compare(kind Kind, a, b []byte) int {
 	switch kind {
 	case Int, Time:
 		return cmpInt(int64(binary.LittleEndian.Uint64(a)), int64(binary.LittleEndian.Uint64(b)))
