@@ -68,8 +68,8 @@ type scopeText struct {
 	valid                        bool
 }
 
-func newBuilder(s *schema, defs []column.Def) *builder {
-	b := &builder{Table: column.NewTable(defs), schema: s, targets: map[string]*target{}, resources: map[string]*resource{}}
+func newBuilder(s *schema, defs []column.Def, rows int) *builder {
+	b := &builder{Table: column.NewTable(defs, rows), schema: s, targets: map[string]*target{}, resources: map[string]*resource{}}
 	named := map[string]*column.Column{}
 	for _, c := range b.Columns {
 		named[c.Name] = c

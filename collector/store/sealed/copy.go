@@ -62,6 +62,9 @@ func Copy(fs wal.FS, path string, files []*File, keep func(Row) bool) (Summary, 
 	}
 	c := &copier{output: o, schema: s, defs: defs}
 	for _, f := range files {
+		c.left += int(f.Rows)
+	}
+	for _, f := range files {
 		o.sum.tallies(f.Summary)
 		if err := c.file(f, keep); err != nil {
 			return Summary{}, errors.Join(fmt.Errorf("copy %s: %w", f.path, err), o.abandon())
@@ -122,6 +125,7 @@ type copier struct {
 	hashes []uint64
 	rest   []byte
 	digest xxhash.Digest
+	left   int // rows to come, kept or not
 }
 
 func (c *copier) file(f *File, keep func(Row) bool) error {
@@ -136,7 +140,7 @@ func (c *copier) file(f *File, keep func(Row) bool) error {
 			wanted := keep(Row{r, row})
 			if r.err == nil && wanted {
 				if c.b == nil {
-					c.b = newBuilder(c.schema, c.defs)
+					c.b = newBuilder(c.schema, c.defs, min(groupRows, c.left))
 				}
 				c.row(r, row, idsRest)
 			}

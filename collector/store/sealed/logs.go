@@ -20,8 +20,9 @@ import (
 
 // WriteLogs writes the log records in batches, as WriteSpans does spans.
 func WriteLogs(fs wal.FS, path string, batches []Batch, opts Options) (Summary, error) {
-	s, defs := sample(batches, logsFile).schema(logsFile, opts.Attributes)
-	b := newLogBuilder(s, defs)
+	c := sample(batches, logsFile)
+	s, defs := c.schema(logsFile, opts.Attributes)
+	b := newLogBuilder(s, defs, c.estimate(batches))
 	for i, batch := range batches {
 		err := otlp.Logs(batch.Raw, func(l *otlp.Log) error {
 			b.add(l, batch.Received, i)
@@ -60,14 +61,15 @@ type sourceHash struct {
 	hash  uint64
 }
 
-func newLogBuilder(s *schema, defs []column.Def) *logBuilder {
-	b := &logBuilder{builder: newBuilder(s, defs), severities: map[string]string{}}
+func newLogBuilder(s *schema, defs []column.Def, rows int) *logBuilder {
+	b := &logBuilder{builder: newBuilder(s, defs, rows), severities: map[string]string{}}
 	for name, into := range map[string]**column.Column{
 		colTime: &b.time, colDelay: &b.delay, colSeverity: &b.severity, colSeverityNumber: &b.number, colBody: &b.body,
 		colEventName: &b.event,
 	} {
 		*into = b.column(name)
 	}
+	b.keys, b.hashes = make([]sortKey, 0, rows), make([]uint64, 0, rows)
 	return b
 }
 

@@ -41,16 +41,40 @@ func (s *sorter) noteHash(row int, hash uint64) {
 	s.bare[uint32(row)] = hash
 }
 
+// sort sorts by the first half of the trace ID, then the few rows that have it in common by all else.
 func (s *sorter) sort() {
-	slices.SortFunc(s.keys, func(a, b sortKey) int {
-		if a.high != b.high {
-			if a.high < b.high {
-				return -1
-			}
+	type half struct {
+		high uint64
+		at   uint32
+	}
+	halves := make([]half, len(s.keys))
+	for i := range s.keys {
+		halves[i] = half{s.keys[i].high, uint32(i)}
+	}
+	slices.SortFunc(halves, func(a, b half) int {
+		switch {
+		case a.high < b.high:
+			return -1
+		case a.high > b.high:
 			return 1
 		}
-		return cmp.Or(cmp.Compare(a.low, b.low), cmp.Compare(a.time, b.time), cmp.Compare(a.span, b.span), cmp.Compare(a.row, b.row))
+		return 0
 	})
+	sorted := make([]sortKey, len(s.keys))
+	for from, i := 0, 0; i < len(halves); i++ {
+		sorted[i] = s.keys[halves[i].at]
+		if i+1 == len(halves) || halves[i+1].high != halves[i].high {
+			if i > from {
+				slices.SortFunc(sorted[from:i+1], compareKeys)
+			}
+			from = i + 1
+		}
+	}
+	s.keys = sorted
+}
+
+func compareKeys(a, b sortKey) int {
+	return cmp.Or(cmp.Compare(a.high, b.high), cmp.Compare(a.low, b.low), cmp.Compare(a.time, b.time), cmp.Compare(a.span, b.span), cmp.Compare(a.row, b.row))
 }
 
 // runs calls fn with the keys of each trace.

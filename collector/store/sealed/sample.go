@@ -24,6 +24,7 @@ const (
 // counter counts the attribute keys in a sample of the batches.
 type counter struct {
 	rows   int
+	bytes  int                // of the items
 	counts map[string]*[8]int // by type
 }
 
@@ -35,20 +36,30 @@ func sample(batches []Batch, kind signalKind) *counter {
 	step := max(1, len(batches)/sampleBatches)
 	for i := 0; i < len(batches); i += step {
 		items := 0
-		count := func(attrs []otlp.Attr) error {
+		count := func(attrs []otlp.Attr, raw []byte) error {
 			c.add(attrs)
+			c.bytes += len(raw)
 			if items++; items >= sampleItems {
 				return errEnough
 			}
 			return nil
 		}
 		if kind == spansFile {
-			_ = otlp.Spans(batches[i].Raw, func(s *otlp.Span) error { return count(s.Attrs) }) // what is malformed counts when rows are read
+			_ = otlp.Spans(batches[i].Raw, func(s *otlp.Span) error { return count(s.Attrs, s.Raw) }) // what is malformed counts when rows are read
 		} else {
-			_ = otlp.Logs(batches[i].Raw, func(l *otlp.Log) error { return count(l.Attrs) })
+			_ = otlp.Logs(batches[i].Raw, func(l *otlp.Log) error { return count(l.Attrs, l.Raw) })
 		}
 	}
 	return c
+}
+
+// estimate is about how many rows there will be, rather too many.
+func (c *counter) estimate(batches []Batch) int {
+	total := 0
+	for _, b := range batches {
+		total += len(b.Raw)
+	}
+	return total / max(1, c.bytes/max(1, c.rows))
 }
 
 func (c *counter) add(attrs []otlp.Attr) {

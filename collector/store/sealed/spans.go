@@ -16,8 +16,9 @@ import (
 // WriteSpans writes the spans in batches under temporary names, beside path, and syncs them; Publish makes them visible.
 // The batches must stay unchanged meanwhile. After an error nothing is left.
 func WriteSpans(fs wal.FS, path string, batches []Batch, opts Options) (Summary, error) {
-	s, defs := sample(batches, spansFile).schema(spansFile, opts.Attributes)
-	b := newSpanBuilder(s, defs)
+	c := sample(batches, spansFile)
+	s, defs := c.schema(spansFile, opts.Attributes)
+	b := newSpanBuilder(s, defs, c.estimate(batches))
 	for _, batch := range batches {
 		err := otlp.Spans(batch.Raw, func(s *otlp.Span) error {
 			b.add(s, batch.Received)
@@ -48,8 +49,8 @@ type spanBuilder struct {
 	faulty, malformed                                           int64
 }
 
-func newSpanBuilder(s *schema, defs []column.Def) *spanBuilder {
-	b := &spanBuilder{builder: newBuilder(s, defs)}
+func newSpanBuilder(s *schema, defs []column.Def, rows int) *spanBuilder {
+	b := &spanBuilder{builder: newBuilder(s, defs, rows)}
 	for name, into := range map[string]**column.Column{
 		colParent: &b.parent, colName: &b.name, colKind: &b.kind, colStart: &b.start, colDuration: &b.duration, colStatus: &b.status,
 		colStatusMessage: &b.message, colTraceState: &b.state, colEvents: &b.events, colLinks: &b.links,
@@ -57,6 +58,7 @@ func newSpanBuilder(s *schema, defs []column.Def) *spanBuilder {
 	} {
 		*into = b.column(name)
 	}
+	b.keys = make([]sortKey, 0, rows)
 	return b
 }
 

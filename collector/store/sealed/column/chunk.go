@@ -19,7 +19,8 @@ import (
 const Block = 4096
 
 const (
-	pageBytes = 64 << 10  // a page of long values is cut to fewer rows than Block, to be about so long before compression
+	textBytes = 64 << 10  // a page of long values is cut to fewer rows than Block, to be about so long before compression
+	pageBytes = 16 << 10  // one of numbers and IDs, which compress no better in longer ones
 	pageLimit = 1 << 20   // and where a few values are longer than the others, wherever it has grown so long
 	dictBytes = 128 << 10 // a look-up reads whole dictionaries
 	dictShare = 4         // a dictionary must be so many times smaller than the values
@@ -88,7 +89,7 @@ func (k *chunk) write() error {
 
 // count counts the rows that are not null.
 func (k *chunk) count() {
-	if k.filled = k.some; len(k.order) == k.rows {
+	if k.filled = k.some; k.some == 0 || len(k.order) == k.rows {
 		return
 	}
 	k.filled = 0
@@ -103,7 +104,7 @@ func (k *chunk) count() {
 				k.filled++
 			}
 		default:
-			if !k.null[row] {
+			if !k.isNull(row) {
 				k.filled++
 			}
 		}
@@ -180,7 +181,7 @@ func (k *chunk) chooseNumbers() {
 	k.place = make(map[int64]int32, 64)
 	last, had := int64(0), false
 	for _, row := range k.order {
-		if v := k.Column.nums[row]; !k.null[row] && (!had || v != last) {
+		if v := k.Column.nums[row]; !k.isNull(row) && (!had || v != last) {
 			k.place[v] = 0
 			if last, had = v, true; len(k.place) > limit {
 				k.chooseDelta()
@@ -221,8 +222,11 @@ func (k *chunk) pageRows() int {
 	case k.Kind != ID:
 		size = 8
 	}
-	rows := Block
-	for rows > 64 && rows*size > pageBytes {
+	rows, bytes := Block, pageBytes
+	if k.Kind == Text || k.Kind == JSON {
+		bytes = textBytes
+	}
+	for rows > 64 && rows*size > bytes {
 		rows /= 2
 	}
 	return rows

@@ -1,8 +1,10 @@
 package column
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -33,6 +35,7 @@ type Def struct {
 type Column struct {
 	Def
 	rows int
+	hint int // about how many rows there will be
 	// Text, JSON: the number of each row's value, 0 = null, and the values.
 	ids   []uint32
 	texts []string
@@ -41,8 +44,8 @@ type Column struct {
 	arena []byte
 	// Int, Time, Double, Bool: the bits of each row's value.
 	nums []int64
-	null []bool
-	some int // rows that are not null
+	null []bool // nil when none is
+	some int    // rows that are not null
 	// ID: the bytes.
 	data []byte
 }
@@ -67,6 +70,9 @@ func (c *Column) SetFrom(row int, v *Values, place int32) {
 
 func (c *Column) set(row int, text string, clone bool) {
 	c.pad(row)
+	if c.ids == nil {
+		c.ids = make([]uint32, 0, c.hint)
+	}
 	c.ids = append(c.ids, c.number(text, clone))
 	c.plain += len(text)
 	c.rows, c.some = row+1, c.some+1
@@ -75,7 +81,12 @@ func (c *Column) set(row int, text string, clone bool) {
 // SetInt sets an integer, or a time in Unix nanoseconds.
 func (c *Column) SetInt(row int, v int64) {
 	c.pad(row)
-	c.nums, c.null = append(c.nums, v), append(c.null, false)
+	if c.nums == nil {
+		c.nums = make([]int64, 0, c.hint)
+	}
+	if c.nums = append(c.nums, v); c.null != nil {
+		c.null = append(c.null, false)
+	}
 	c.rows, c.some = row+1, c.some+1
 }
 
@@ -94,6 +105,9 @@ func (c *Column) SetBool(row int, v bool) {
 // SetID sets an ID of Width bytes.
 func (c *Column) SetID(row int, id []byte) {
 	c.pad(row)
+	if c.data == nil {
+		c.data = make([]byte, 0, c.hint*c.Width)
+	}
 	c.data = append(c.data, id[:c.Width]...)
 	c.rows++
 	if !isZero(id) {
@@ -102,6 +116,12 @@ func (c *Column) SetID(row int, id []byte) {
 }
 
 func isZero(id []byte) bool {
+	switch len(id) {
+	case 8:
+		return binary.LittleEndian.Uint64(id) == 0
+	case 16:
+		return binary.LittleEndian.Uint64(id)|binary.LittleEndian.Uint64(id[8:]) == 0
+	}
 	for _, b := range id {
 		if b != 0 {
 			return false
@@ -112,17 +132,29 @@ func isZero(id []byte) bool {
 
 // pad makes the rows before row null that were not set.
 func (c *Column) pad(row int) {
-	for ; c.rows < row; c.rows++ {
-		switch c.Kind {
-		case Text, JSON:
-			c.ids = append(c.ids, 0)
-		case ID:
-			c.data = append(c.data, make([]byte, c.Width)...)
-		default:
-			c.nums, c.null = append(c.nums, 0), append(c.null, true)
+	if c.rows >= row {
+		return
+	}
+	n := row - c.rows
+	switch c.Kind {
+	case Text, JSON:
+		c.ids = append(slices.Grow(c.ids, max(n, c.hint-c.rows)), make([]uint32, n)...)
+	case ID:
+		c.data = append(c.data, make([]byte, n*c.Width)...)
+	default:
+		if c.null == nil {
+			c.null = make([]bool, c.rows, max(row, c.hint))
+		}
+		c.nums = append(slices.Grow(c.nums, max(n, c.hint-c.rows)), make([]int64, n)...)
+		for range n {
+			c.null = append(c.null, true)
 		}
 	}
+	c.rows = row
 }
+
+// isNull says whether a row's number is null.
+func (c *Column) isNull(row uint32) bool { return c.null != nil && c.null[row] }
 
 // id is the ID in a row.
 func (c *Column) id(row uint32) []byte {
@@ -204,19 +236,21 @@ type Table struct {
 	Rows    int
 }
 
-// NewTable makes an empty table.
-func NewTable(defs []Def) *Table {
+// NewTable makes an empty table for about so many rows.
+func NewTable(defs []Def, rows int) *Table {
 	t := &Table{}
 	for _, d := range defs {
-		t.Columns = append(t.Columns, &Column{Def: d})
+		t.Columns = append(t.Columns, &Column{Def: d, hint: rows})
 	}
 	return t
 }
 
-// finish makes all columns as long as the table.
+// finish makes all columns as long as the table, but those that are all null.
 func (t *Table) finish() {
 	for _, c := range t.Columns {
-		c.pad(t.Rows)
+		if c.some > 0 {
+			c.pad(t.Rows)
+		}
 	}
 }
 

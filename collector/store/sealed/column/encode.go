@@ -72,7 +72,7 @@ func (k *chunk) encodeNumbers(rows []uint32, p *piece) {
 	e := k.w.enc
 	e.longs = e.longs[:0]
 	for i, row := range rows {
-		null := k.null[row]
+		null := k.isNull(row)
 		if null || p.levels != nil {
 			p.level(e, i, null)
 		}

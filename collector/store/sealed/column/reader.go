@@ -38,6 +38,9 @@ func (r *Reader) Close() error {
 	return r.f.Close()
 }
 
+// Forget drops what the cache keeps of the file.
+func (r *Reader) Forget() { r.cache.forget(r) }
+
 const (
 	whatMeta = iota
 	whatLocations
