@@ -1,64 +1,56 @@
-package sealed
+package build
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/cespare/xxhash/v2"
 
 	"weft/collector/signal"
 	"weft/collector/store/sealed/column"
 	"weft/collector/store/sealed/jsontext"
+	"weft/collector/store/sealed/rows"
+	"weft/collector/store/sealed/table"
 	"weft/internal/otlp"
-	"weft/internal/wal"
 )
 
-// WriteSpans writes the spans in batches under temporary names, beside path, and syncs them; Publish makes them visible.
-// The batches must stay unchanged meanwhile. After an error nothing is left.
-func WriteSpans(fs wal.FS, path string, batches []Batch, opts Options) (Summary, error) {
-	c := sample(batches, spansFile)
-	s, defs := c.schema(spansFile, opts.Attributes)
+// Spans makes rows of the spans in batches, which must stay unchanged for as long as the rows live. The keys in keep had
+// columns before.
+func Spans(batches []Batch, keep []string) *Rows {
+	c := sample(batches, rows.Spans)
+	s, defs := c.schema(rows.Spans, keep)
 	b := newSpanBuilder(s, defs, c.estimate(batches))
+	out := &Rows{Table: b.Table, Schema: s, Defs: defs, builder: b.builder, time: b.start}
 	for _, batch := range batches {
-		err := otlp.Spans(batch.Raw, func(s *otlp.Span) error {
-			b.add(s, batch.Received)
+		err := otlp.Spans(batch.Raw, func(x *otlp.Span) error {
+			b.add(x, batch.Received)
 			return nil
 		})
 		if err != nil {
-			b.malformed++
+			out.Malformed++
 		}
 	}
-	o, err := create(fs, path, defs)
-	if err != nil {
-		return Summary{}, err
-	}
-	o.sum.Faulty, o.sum.Malformed = b.faulty, b.malformed
-	if err := o.write(b.builder, b.spanOrder(), b.start, len(b.keys)); err != nil {
-		return Summary{}, errors.Join(fmt.Errorf("write %s: %w", path, err), o.abandon())
-	}
-	return o.finish(s)
+	out.Gathered, out.Faulty, out.Order = int64(len(b.keys)), b.faulty, b.spanOrder()
+	return out
 }
 
 // spanBuilder gathers spans.
 type spanBuilder struct {
 	*builder
 	sorter
-	parent, name, kind, start, duration, status, message, state *column.Column
-	events, links, droppedEvents, droppedLinks                  *column.Column
+	parent, name, kind, start, duration, status, message, state *table.Column
+	events, links, droppedEvents, droppedLinks                  *table.Column
 	json                                                        []byte
-	faulty, malformed                                           int64
+	faulty                                                      int64
 }
 
-func newSpanBuilder(s *schema, defs []column.Def, rows int) *spanBuilder {
-	b := &spanBuilder{builder: newBuilder(s, defs, rows)}
-	for name, into := range map[string]**column.Column{
-		colParent: &b.parent, colName: &b.name, colKind: &b.kind, colStart: &b.start, colDuration: &b.duration, colStatus: &b.status,
-		colStatusMessage: &b.message, colTraceState: &b.state, colEvents: &b.events, colLinks: &b.links,
-		colDroppedEvents: &b.droppedEvents, colDroppedLinks: &b.droppedLinks,
+func newSpanBuilder(s *rows.Schema, defs []column.Def, n int) *spanBuilder {
+	b := &spanBuilder{builder: newBuilder(s, defs, n)}
+	for name, into := range map[string]**table.Column{
+		rows.ColParent: &b.parent, rows.ColName: &b.name, rows.ColKind: &b.kind, rows.ColStart: &b.start, rows.ColDuration: &b.duration, rows.ColStatus: &b.status,
+		rows.ColStatusMessage: &b.message, rows.ColTraceState: &b.state, rows.ColEvents: &b.events, rows.ColLinks: &b.links,
+		rows.ColDroppedEvents: &b.droppedEvents, rows.ColDroppedLinks: &b.droppedLinks,
 	} {
 		*into = b.column(name)
 	}
-	b.keys = make([]sortKey, 0, rows)
+	b.keys = make([]sortKey, 0, n)
 	return b
 }
 

@@ -1,4 +1,4 @@
-package sealed
+package build
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"weft/collector/store/sealed/column"
 	"weft/collector/store/sealed/index"
 )
 
@@ -141,22 +140,10 @@ func (s *sorter) twins(run []sortKey) bool {
 	return false
 }
 
-// write writes rows as a row group and enters them in the index. gathered is how many there were with those that are
-// there twice.
-func (o *output) write(b *builder, order []uint32, time *column.Column, gathered int) error {
-	o.sum.Duplicates += int64(gathered - len(order))
-	for _, row := range order {
-		o.sum.observe(time.Int(row), b.received.Int(row))
-	}
-	o.sum.addServices(b.service.Texts())
-	if err := o.w.Group(b.Table, order); err != nil {
-		return err
-	}
-	return b.enter(o, order)
-}
-
-// enter enters rows in the index: the first row of each trace, and the first in it of each other ID.
-func (b *builder) enter(o *output, order []uint32) error {
+// Entries are the index entries of the rows in their order: the first row of each trace, and the first in it of each
+// other ID.
+func (b *Rows) Entries() []index.Entry {
+	order := b.Order
 	const none = ^uint32(0)
 	place := make([]uint32, b.row)
 	for i := range place {
@@ -184,7 +171,7 @@ func (b *builder) enter(o *output, order []uint32) error {
 	}
 	ids := index.Sort(entries[from:])
 	ids = slices.CompactFunc(ids, func(a, b index.Entry) bool { return a.Key == b.Key && run[a.Row] == run[b.Row] })
-	return o.add(append(entries[:from], ids...), len(order))
+	return append(entries[:from], ids...)
 }
 
 // sameRun says whether two rows without a trace belong together: they have one request ID. Rows with neither are each

@@ -1,4 +1,4 @@
-package column
+package table
 
 import (
 	"bytes"
@@ -7,11 +7,12 @@ import (
 	"math/bits"
 	"slices"
 	"unicode/utf8"
-	"unsafe"
 
 	"github.com/parquet-go/parquet-go/bloom"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
+
+	"weft/collector/store/sealed/column"
 )
 
 func (k *chunk) encodeTexts(rows []uint32, p *piece) {
@@ -88,7 +89,7 @@ func (k *chunk) encodeNumbers(rows []uint32, p *piece) {
 			e.ints = append(e.ints, k.place[v])
 		}
 		p.values = k.places(e.ints)
-	case k.Kind == Bool:
+	case k.Kind == column.Bool:
 		p.values = make([]byte, (len(e.longs)+7)/8)
 		for i, v := range e.longs {
 			p.values[i/8] |= byte(v) << (i % 8)
@@ -111,7 +112,7 @@ func (k *chunk) numberBounds(p *piece) {
 		return
 	}
 	switch k.Kind {
-	case Double:
+	case column.Double:
 		low, high := math.Inf(1), math.Inf(-1)
 		for _, v := range values {
 			if isNaN(v) {
@@ -127,7 +128,7 @@ func (k *chunk) numberBounds(p *piece) {
 			high = 0
 		}
 		p.min, p.max = number(int64(math.Float64bits(low))), number(int64(math.Float64bits(high)))
-	case Bool:
+	case column.Bool:
 		p.min, p.max = []byte{byte(slices.Min(values))}, []byte{byte(slices.Max(values))}
 	default:
 		p.min, p.max = number(slices.Min(values)), number(slices.Max(values))
@@ -184,49 +185,19 @@ func (k *chunk) observe(rows int, p piece) {
 	if none {
 		return
 	}
-	if s.MinValue == nil || k.compare(p.min, s.MinValue) < 0 {
+	if s.MinValue == nil || column.Compare(k.Kind, p.min, s.MinValue) < 0 {
 		s.MinValue = bytes.Clone(p.min)
 	}
-	if s.MaxValue == nil || k.compare(p.max, s.MaxValue) > 0 {
+	if s.MaxValue == nil || column.Compare(k.Kind, p.max, s.MaxValue) > 0 {
 		s.MaxValue = bytes.Clone(p.max)
 	}
-}
-
-func (k *chunk) compare(a, b []byte) int { return Compare(k.Kind, a, b) }
-
-// Compare orders two values as statistics hold them.
-func Compare(kind Kind, a, b []byte) int {
-	switch kind {
-	case Int, Time:
-		return cmpInt(int64(binary.LittleEndian.Uint64(a)), int64(binary.LittleEndian.Uint64(b)))
-	case Double:
-		x, y := math.Float64frombits(binary.LittleEndian.Uint64(a)), math.Float64frombits(binary.LittleEndian.Uint64(b))
-		switch {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
-	}
-	return bytes.Compare(a, b)
-}
-
-func cmpInt(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // ascending says whether the pages' bounds ascend.
 func (k *chunk) ascending() bool {
 	x := &k.index
 	for i := 1; i < len(x.NullPages); i++ {
-		if x.NullPages[i] || x.NullPages[i-1] || k.compare(x.MinValues[i-1], x.MinValues[i]) > 0 || k.compare(x.MaxValues[i-1], x.MaxValues[i]) > 0 {
+		if x.NullPages[i] || x.NullPages[i-1] || column.Compare(k.Kind, x.MinValues[i-1], x.MinValues[i]) > 0 || column.Compare(k.Kind, x.MaxValues[i-1], x.MaxValues[i]) > 0 {
 			return false
 		}
 	}
@@ -242,7 +213,7 @@ func (k *chunk) bloom() ([]byte, error) {
 		for _, text := range k.dict {
 			hashes = append(hashes, h.Sum64([]byte(text)))
 		}
-	case k.Kind == ID:
+	case k.Kind == column.ID:
 		last := []byte(nil)
 		for _, row := range k.order {
 			if id := k.id(row); !isZero(id) && !bytes.Equal(id, last) {
@@ -270,6 +241,3 @@ func (k *chunk) bloom() ([]byte, error) {
 	})
 	return append(head, filter.Bytes()...), err
 }
-
-// view shows bytes as text without copying them.
-func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

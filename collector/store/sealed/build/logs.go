@@ -1,9 +1,7 @@
-package sealed
+package build
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"unsafe"
@@ -13,41 +11,36 @@ import (
 
 	"weft/collector/signal"
 	"weft/collector/store/sealed/column"
+	"weft/collector/store/sealed/rows"
+	"weft/collector/store/sealed/table"
 	"weft/internal/otlp"
 	"weft/internal/semconv"
-	"weft/internal/wal"
 )
 
-// WriteLogs writes the log records in batches, as WriteSpans does spans.
-func WriteLogs(fs wal.FS, path string, batches []Batch, opts Options) (Summary, error) {
-	c := sample(batches, logsFile)
-	s, defs := c.schema(logsFile, opts.Attributes)
+// Logs makes rows of the log records in batches, as Spans does.
+func Logs(batches []Batch, keep []string) *Rows {
+	c := sample(batches, rows.Logs)
+	s, defs := c.schema(rows.Logs, keep)
 	b := newLogBuilder(s, defs, c.estimate(batches))
+	out := &Rows{Table: b.Table, Schema: s, Defs: defs, builder: b.builder, time: b.time}
 	for i, batch := range batches {
-		err := otlp.Logs(batch.Raw, func(l *otlp.Log) error {
-			b.add(l, batch.Received, i)
+		err := otlp.Logs(batch.Raw, func(x *otlp.Log) error {
+			b.add(x, batch.Received, i)
 			return nil
 		})
 		if err != nil {
-			b.malformed++
+			out.Malformed++
 		}
 	}
-	o, err := create(fs, path, defs)
-	if err != nil {
-		return Summary{}, err
-	}
-	o.sum.Faulty, o.sum.Malformed = b.faulty, b.malformed
-	if err := o.write(b.builder, b.logOrder(), b.time, len(b.keys)); err != nil {
-		return Summary{}, errors.Join(fmt.Errorf("write %s: %w", path, err), o.abandon())
-	}
-	return o.finish(s)
+	out.Gathered, out.Faulty, out.Order = int64(len(b.keys)), b.faulty, b.logOrder()
+	return out
 }
 
 // logBuilder gathers log records.
 type logBuilder struct {
 	*builder
 	sorter
-	time, delay, severity, number, body, event *column.Column
+	time, delay, severity, number, body, event *table.Column
 	hashes                                     []uint64 // of each row, all that it is
 	source                                     sourceHash
 	severities                                 map[string]string
@@ -61,15 +54,15 @@ type sourceHash struct {
 	hash  uint64
 }
 
-func newLogBuilder(s *schema, defs []column.Def, rows int) *logBuilder {
-	b := &logBuilder{builder: newBuilder(s, defs, rows), severities: map[string]string{}}
-	for name, into := range map[string]**column.Column{
-		colTime: &b.time, colDelay: &b.delay, colSeverity: &b.severity, colSeverityNumber: &b.number, colBody: &b.body,
-		colEventName: &b.event,
+func newLogBuilder(s *rows.Schema, defs []column.Def, n int) *logBuilder {
+	b := &logBuilder{builder: newBuilder(s, defs, n), severities: map[string]string{}}
+	for name, into := range map[string]**table.Column{
+		rows.ColTime: &b.time, rows.ColDelay: &b.delay, rows.ColSeverity: &b.severity, rows.ColSeverityNumber: &b.number, rows.ColBody: &b.body,
+		rows.ColEventName: &b.event,
 	} {
 		*into = b.column(name)
 	}
-	b.keys, b.hashes = make([]sortKey, 0, rows), make([]uint64, 0, rows)
+	b.keys, b.hashes = make([]sortKey, 0, n), make([]uint64, 0, n)
 	return b
 }
 

@@ -1,10 +1,9 @@
-package column
+package table
 
 import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
 	"slices"
 
 	"github.com/klauspost/compress/zstd"
@@ -13,6 +12,8 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"weft/internal/wal"
+
+	"weft/collector/store/sealed/column"
 )
 
 // Writer writes one file. It holds one row group's metadata per row group in memory, and a buffer.
@@ -29,25 +30,19 @@ type Writer struct {
 }
 
 const (
-	magic     = "PAR1"
 	bufSize   = 1 << 20
-	footerTag = "WEFTCRC1"
-	factSums  = "weft.sums"
 	createdBy = "weft (parquet-go 0.29 encodings)"
 )
 
-var (
-	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-	compact    = new(thrift.CompactProtocol)
-)
+var compact = new(thrift.CompactProtocol)
 
 // NewWriter begins a file with these columns. The file must be empty.
-func NewWriter(f wal.File, defs []Def) (*Writer, error) {
+func NewWriter(f wal.File, defs []column.Def) (*Writer, error) {
 	enc, err := newEncoder()
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{f: f, enc: enc, buf: append(make([]byte, 0, bufSize+bufSize/4), magic...)}
+	w := &Writer{f: f, enc: enc, buf: append(make([]byte, 0, bufSize+bufSize/4), column.Magic...)}
 	w.meta = format.FileMetaData{Version: 2, CreatedBy: createdBy, Schema: []format.SchemaElement{{
 		Name: "weft", NumChildren: thrift.New(int32(len(defs))),
 	}}}
@@ -58,24 +53,20 @@ func NewWriter(f wal.File, defs []Def) (*Writer, error) {
 	return w, nil
 }
 
-func element(d Def) format.SchemaElement {
-	e := format.SchemaElement{Name: d.Name, RepetitionType: thrift.New(format.Optional), Type: thrift.New(physical(d.Kind))}
+func element(d column.Def) format.SchemaElement {
+	e := format.SchemaElement{Name: d.Name, RepetitionType: thrift.New(format.Optional), Type: thrift.New(column.Physical(d.Kind))}
 	switch d.Kind {
-	case Text, JSON:
+	case column.Text, column.JSON:
 		e.ConvertedType = thrift.New(deprecated.UTF8)
 		e.LogicalType = thrift.New(format.LogicalType{UTF8: &format.StringType{}})
-	case Time:
+	case column.Time:
 		e.LogicalType = thrift.New(format.LogicalType{Timestamp: &format.TimestampType{
 			IsAdjustedToUTC: true, Unit: format.TimeUnit{Nanos: &format.NanoSeconds{}},
 		}})
-	case ID:
+	case column.ID:
 		e.TypeLength = thrift.New(int32(d.Width))
 	}
 	return e
-}
-
-func physical(k Kind) format.Type {
-	return [...]format.Type{format.ByteArray, format.ByteArray, format.Int64, format.Int64, format.Double, format.Boolean, format.FixedLenByteArray}[k]
 }
 
 // offset is where the next byte goes.
@@ -181,7 +172,7 @@ func (w *Writer) indexes() (sums [][2]uint32, err error) {
 				at += int64(c.ColumnIndexLength)
 			}
 		}
-		sums = append(sums, [2]uint32{crc32.Checksum(block, castagnoli)})
+		sums = append(sums, [2]uint32{column.Sum(block)})
 		if err := w.append(block); err != nil {
 			return nil, err
 		}
@@ -197,7 +188,7 @@ func (w *Writer) indexes() (sums [][2]uint32, err error) {
 			c.OffsetIndexOffset, c.OffsetIndexLength = w.offset()+int64(len(block)), int32(len(raw))
 			block = append(block, raw...)
 		}
-		sums[g][1] = crc32.Checksum(block, castagnoli)
+		sums[g][1] = column.Sum(block)
 		if err := w.append(block); err != nil {
 			return nil, err
 		}
@@ -216,7 +207,7 @@ func (w *Writer) Close(facts map[string]string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	w.meta.KeyValueMetadata = append(w.meta.KeyValueMetadata, format.KeyValue{Key: factSums, Value: string(text)})
+	w.meta.KeyValueMetadata = append(w.meta.KeyValueMetadata, format.KeyValue{Key: column.FactSums, Value: string(text)})
 	for key, value := range facts {
 		w.meta.KeyValueMetadata = append(w.meta.KeyValueMetadata, format.KeyValue{Key: key, Value: value})
 	}
@@ -228,9 +219,9 @@ func (w *Writer) Close(facts map[string]string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	w.sum = crc32.Checksum(footer, castagnoli)
-	sum := binary.LittleEndian.AppendUint32([]byte(footerTag), w.sum)
-	if err := w.append(sum, footer, binary.LittleEndian.AppendUint32(nil, uint32(len(footer))), []byte(magic)); err != nil {
+	w.sum = column.Sum(footer)
+	sum := binary.LittleEndian.AppendUint32([]byte(column.FooterTag), w.sum)
+	if err := w.append(sum, footer, binary.LittleEndian.AppendUint32(nil, uint32(len(footer))), []byte(column.Magic)); err != nil {
 		return 0, err
 	}
 	if err := w.flush(); err != nil {

@@ -1,4 +1,4 @@
-package column
+package table
 
 import (
 	"encoding/binary"
@@ -13,13 +13,12 @@ import (
 	"github.com/parquet-go/parquet-go/encoding/rle"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
+
+	"weft/collector/store/sealed/column"
 )
 
-// Block is the number of rows within which the pages of all columns begin and end.
-const Block = 4096
-
 const (
-	textBytes = 64 << 10  // a page of long values is cut to fewer rows than Block, to be about so long before compression
+	textBytes = 64 << 10  // a page of long values is cut to fewer rows than a block, to be about so long before compression
 	pageBytes = 16 << 10  // one of numbers and IDs, which compress no better in longer ones
 	pageLimit = 1 << 20   // and where a few values are longer than the others, wherever it has grown so long
 	dictBytes = 128 << 10 // a look-up reads whole dictionaries
@@ -46,11 +45,13 @@ type chunk struct {
 	blind bool // a page has no bounds, so none can be told of the chunk
 }
 
-func (k *chunk) statistics() bool { return !k.blind && k.Kind != JSON && (k.Kind != ID || k.Bloom) }
+func (k *chunk) statistics() bool {
+	return !k.blind && k.Kind != column.JSON && (k.Kind != column.ID || k.Bloom)
+}
 
 func (k *chunk) write() error {
 	k.meta = format.ColumnMetaData{
-		Type: physical(k.Kind), PathInSchema: []string{k.Name}, NumValues: int64(len(k.order)),
+		Type: column.Physical(k.Kind), PathInSchema: []string{k.Name}, NumValues: int64(len(k.order)),
 		Encoding: []format.Encoding{format.RLE}, Codec: format.Zstd,
 	}
 	if k.Raw {
@@ -72,7 +73,7 @@ func (k *chunk) write() error {
 	step := k.pageRows()
 	for first := 0; first < len(k.order); {
 		rows := min(step, len(k.order)-first)
-		if k.Kind == Text || k.Kind == JSON {
+		if k.Kind == column.Text || k.Kind == column.JSON {
 			rows = k.cut(first, rows)
 		}
 		p := k.encode(k.order[first : first+rows])
@@ -95,11 +96,11 @@ func (k *chunk) count() {
 	k.filled = 0
 	for _, row := range k.order {
 		switch k.Kind {
-		case Text, JSON:
+		case column.Text, column.JSON:
 			if k.ids[row] != 0 {
 				k.filled++
 			}
-		case ID:
+		case column.ID:
 			if !isZero(k.id(row)) {
 				k.filled++
 			}
@@ -117,7 +118,7 @@ func (k *chunk) encoding() format.Encoding {
 	switch {
 	case k.dictionary():
 		return format.RLEDictionary
-	case k.Kind == Text || k.Kind == JSON:
+	case k.Kind == column.Text || k.Kind == column.JSON:
 		return format.DeltaLengthByteArray
 	case k.delta:
 		return format.DeltaBinaryPacked
@@ -128,9 +129,9 @@ func (k *chunk) encoding() format.Encoding {
 // choose decides on the encoding.
 func (k *chunk) choose() {
 	switch k.Kind {
-	case Text, JSON:
+	case column.Text, column.JSON:
 		k.chooseText()
-	case Int, Time, Double:
+	case column.Int, column.Time, column.Double:
 		k.chooseNumbers()
 	}
 }
@@ -202,10 +203,10 @@ func (k *chunk) chooseNumbers() {
 
 // chooseDelta tries both ways on the first page.
 func (k *chunk) chooseDelta() {
-	if k.place = nil; k.Kind == Double {
+	if k.place = nil; k.Kind == column.Double {
 		return
 	}
-	rows := k.order[:min(Block, len(k.order))]
+	rows := k.order[:min(column.Block, len(k.order))]
 	plain := len(k.w.enc.zstd.EncodeAll(k.encode(rows).values, nil))
 	k.delta = true
 	k.delta = len(k.w.enc.zstd.EncodeAll(k.encode(rows).values, nil)) < plain
@@ -215,15 +216,15 @@ func (k *chunk) chooseDelta() {
 func (k *chunk) pageRows() int {
 	size := k.Width
 	switch {
-	case k.dictionary() || k.Kind == Bool:
-		return Block
-	case k.Kind == Text || k.Kind == JSON:
+	case k.dictionary() || k.Kind == column.Bool:
+		return column.Block
+	case k.Kind == column.Text || k.Kind == column.JSON:
 		size = k.plain / len(k.ids)
-	case k.Kind != ID:
+	case k.Kind != column.ID:
 		size = 8
 	}
-	rows, bytes := Block, pageBytes
-	if k.Kind == Text || k.Kind == JSON {
+	rows, bytes := column.Block, pageBytes
+	if k.Kind == column.Text || k.Kind == column.JSON {
 		bytes = textBytes
 	}
 	for rows > 64 && rows*size > bytes {
@@ -333,7 +334,7 @@ func (k *chunk) dictionaryPage() error {
 	_, err := k.put(raw, format.PageHeader{
 		Type: format.DictionaryPage,
 		DictionaryPageHeader: thrift.New(format.DictionaryPageHeader{
-			NumValues: int32(n), Encoding: format.Plain, IsSorted: k.Kind != Double,
+			NumValues: int32(n), Encoding: format.Plain, IsSorted: k.Kind != column.Double,
 		}),
 	})
 	return err
@@ -343,9 +344,9 @@ func (k *chunk) dictionaryPage() error {
 func (k *chunk) encode(rows []uint32) piece {
 	p := piece{encoding: k.encoding()}
 	switch {
-	case k.Kind == ID:
+	case k.Kind == column.ID:
 		k.encodeIDs(rows, &p)
-	case k.Kind == Text || k.Kind == JSON:
+	case k.Kind == column.Text || k.Kind == column.JSON:
 		k.encodeTexts(rows, &p)
 	default:
 		k.encodeNumbers(rows, &p)

@@ -1,4 +1,4 @@
-package sealed
+package build
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"weft/collector/store/sealed/column"
+	"weft/collector/store/sealed/rows"
 	"weft/internal/otlp"
 	"weft/internal/semconv"
 )
@@ -31,7 +32,7 @@ type counter struct {
 var errEnough = errors.New("enough")
 
 // sample looks at batches that are evenly spread.
-func sample(batches []Batch, kind signalKind) *counter {
+func sample(batches []Batch, kind rows.Signal) *counter {
 	c := &counter{counts: map[string]*[8]int{}}
 	step := max(1, len(batches)/sampleBatches)
 	for i := 0; i < len(batches); i += step {
@@ -44,7 +45,7 @@ func sample(batches []Batch, kind signalKind) *counter {
 			}
 			return nil
 		}
-		if kind == spansFile {
+		if kind == rows.Spans {
 			_ = otlp.Spans(batches[i].Raw, func(s *otlp.Span) error { return count(s.Attrs, s.Raw) }) // what is malformed counts when rows are read
 		} else {
 			_ = otlp.Logs(batches[i].Raw, func(l *otlp.Log) error { return count(l.Attrs, l.Raw) })
@@ -77,50 +78,44 @@ func (c *counter) add(attrs []otlp.Attr) {
 	}
 }
 
-// schema decides which attributes have a column: the well-known, and the most frequent.
-func (c *counter) schema(kind signalKind, keep []string) (*schema, []column.Def) {
-	s := &schema{signal: kind, byKey: map[string]int{}}
-	defs := slices.Clone(kind.columns())
-	for _, w := range wellKnown {
-		s.add(Attribute{Column: w.column, Key: w.key})
-		defs = append(defs, column.Def{Name: w.column, Kind: w.kind})
+// promote gives columns to the well-known attributes and to those with these keys.
+func promote(s *rows.Schema, keys []string, kinds map[string]column.Kind) []column.Def {
+	defs := slices.Clone(s.Signal.Columns())
+	for _, w := range rows.WellKnown {
+		s.Add(rows.Attribute{Column: w.Column, Key: w.Key})
+		defs = append(defs, column.Def{Name: w.Column, Kind: w.Kind})
 	}
-	type candidate struct {
-		key   string
-		kind  column.Kind
-		count int
+	for _, key := range keys {
+		s.Add(rows.Attribute{Column: rows.AttrPrefix + key, Key: key})
+		defs = append(defs, column.Def{Name: rows.AttrPrefix + key, Kind: kinds[key]})
 	}
-	var found []candidate
+	return defs
+}
+
+// schema decides which attributes have a column: the well-known, and the most frequent. Those in keep need only be half
+// as frequent.
+func (c *counter) schema(kind rows.Signal, keep []string) (*rows.Schema, []column.Def) {
+	kinds, counts := map[string]column.Kind{}, map[string]int{}
+	var keys []string
 	for key, types := range c.counts {
-		if _, known := s.byKey[key]; known || !promotable(key) {
-			continue
+		most := slices.Max(types[:])
+		k, ok := rows.KindOf(otlp.Type(slices.Index(types[:], most)))
+		if slices.Contains(keep, key) {
+			most *= 2
 		}
-		for t, n := range types {
-			k, ok := kindOf(otlp.Type(t))
-			if slices.Contains(keep, key) {
-				n *= 2
-			}
-			if ok && n*promoteShare >= c.rows && n == max(n, slices.Max(types[:])) {
-				found = append(found, candidate{key, k, n})
-				break
-			}
+		if ok && promotable(key) && most*promoteShare >= c.rows {
+			kinds[key], counts[key] = k, most
+			keys = append(keys, key)
 		}
 	}
-	slices.SortFunc(found, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.count, a.count), strings.Compare(a.key, b.key)) })
-	found = found[:min(len(found), maxPromoted)]
-	slices.SortFunc(found, func(a, b candidate) int { return strings.Compare(a.key, b.key) })
-	for _, f := range found {
-		s.add(Attribute{Column: attrPrefix + f.key, Key: f.key})
-		defs = append(defs, column.Def{Name: attrPrefix + f.key, Kind: f.kind})
-	}
-	return s, defs
+	slices.SortFunc(keys, func(a, b string) int { return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b)) })
+	keys = keys[:min(len(keys), maxPromoted)]
+	slices.Sort(keys)
+	s := rows.NewSchema(kind)
+	return s, promote(s, keys, kinds)
 }
 
 func promotable(key string) bool {
-	return len(key) > 0 && len(key) <= maxKeyLen && utf8.ValidString(key) && !slices.Contains(semconv.RequestIDAliases, key)
-}
-
-func (s *schema) add(a Attribute) {
-	s.byKey[a.Key] = len(s.attributes)
-	s.attributes = append(s.attributes, a)
+	return len(key) > 0 && len(key) <= maxKeyLen && utf8.ValidString(key) && !slices.Contains(semconv.RequestIDAliases, key) &&
+		!slices.ContainsFunc(rows.WellKnown, func(w rows.WellKnownAttribute) bool { return w.Key == key })
 }

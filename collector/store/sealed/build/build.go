@@ -1,4 +1,4 @@
-package sealed
+package build
 
 import (
 	"slices"
@@ -9,25 +9,55 @@ import (
 	"weft/collector/store/sealed/column"
 	"weft/collector/store/sealed/index"
 	"weft/collector/store/sealed/jsontext"
+	"weft/collector/store/sealed/rows"
+	"weft/collector/store/sealed/table"
 	"weft/internal/otlp"
 	"weft/internal/semconv"
 )
 
+// Batch is one record of the log: an OTLP export request as it came, and when (Unix nanoseconds).
+type Batch struct {
+	Received int64
+	Raw      []byte
+}
+
+// Rows are rows that are ready to be written.
+type Rows struct {
+	*table.Table
+	Schema *rows.Schema
+	Defs   []column.Def
+	Order  []uint32 // of the rows that are written
+	// Gathered is how many rows there were, with those that are there twice; Faulty how many items could not become one,
+	// Malformed how many batches could not be read to their end.
+	Gathered, Faulty, Malformed int64
+
+	*builder
+	time *table.Column
+}
+
+// Time is the start of a span or the time of a record.
+func (r *Rows) Time(row uint32) int64 { return r.time.Int(row) }
+
+// Received is when the row's batch came.
+func (r *Rows) Received(row uint32) int64 { return r.received.Int(row) }
+
+// Services are the services that rows are from, some perhaps twice.
+func (r *Rows) Services() []string { return r.service.Texts() }
+
 // builder fills the columns that spans and log records share, row by row in order of arrival.
 type builder struct {
-	*column.Table
-	schema  *schema
+	*table.Table
+	schema  *rows.Schema
 	row     int
 	scratch []byte
 
-	trace, span, service, instance, request, requestFrom, attributes, flags, dropped, received *column.Column
-	resource, resourceSchema, scope, scopeVersion, scopeAttrs, scopeSchema                     *column.Column
+	trace, span, service, instance, request, requestFrom, attributes, flags, dropped, received *table.Column
+	resource, resourceSchema, scope, scopeVersion, scopeAttrs, scopeSchema                     *table.Column
 
 	targets map[string]*target
 	first   target // before a row's first attribute
 	aliases []alias
 	ids     []rowID
-	from    *schema // of the file that rows are copied from
 
 	resources map[string]*resource
 	last      *resource
@@ -38,7 +68,7 @@ type builder struct {
 // target is where an attribute of a key goes.
 type target struct {
 	key   string
-	col   *column.Column // nil: the attributes column
+	col   *table.Column // nil: the attributes column
 	kind  otlp.Type
 	place int     // in the schema's attributes
 	rank  int     // of a request ID's alias, from 1
@@ -68,21 +98,21 @@ type scopeText struct {
 	valid                        bool
 }
 
-func newBuilder(s *schema, defs []column.Def, rows int) *builder {
-	b := &builder{Table: column.NewTable(defs, rows), schema: s, targets: map[string]*target{}, resources: map[string]*resource{}}
-	named := map[string]*column.Column{}
+func newBuilder(s *rows.Schema, defs []column.Def, n int) *builder {
+	b := &builder{Table: table.New(defs, n), schema: s, targets: map[string]*target{}, resources: map[string]*resource{}}
+	named := map[string]*table.Column{}
 	for _, c := range b.Columns {
 		named[c.Name] = c
 	}
-	for name, into := range map[string]**column.Column{
-		colTrace: &b.trace, colSpan: &b.span, colService: &b.service, colInstance: &b.instance, colRequest: &b.request,
-		colRequestFrom: &b.requestFrom, colAttributes: &b.attributes, colFlags: &b.flags, colDroppedAttrs: &b.dropped,
-		colReceived: &b.received, colResource: &b.resource, colResourceSchema: &b.resourceSchema, colScope: &b.scope,
-		colScopeVersion: &b.scopeVersion, colScopeAttrs: &b.scopeAttrs, colScopeSchema: &b.scopeSchema,
+	for name, into := range map[string]**table.Column{
+		rows.ColTrace: &b.trace, rows.ColSpan: &b.span, rows.ColService: &b.service, rows.ColInstance: &b.instance, rows.ColRequest: &b.request,
+		rows.ColRequestFrom: &b.requestFrom, rows.ColAttributes: &b.attributes, rows.ColFlags: &b.flags, rows.ColDroppedAttrs: &b.dropped,
+		rows.ColReceived: &b.received, rows.ColResource: &b.resource, rows.ColResourceSchema: &b.resourceSchema, rows.ColScope: &b.scope,
+		rows.ColScopeVersion: &b.scopeVersion, rows.ColScopeAttrs: &b.scopeAttrs, rows.ColScopeSchema: &b.scopeSchema,
 	} {
 		*into = named[name]
 	}
-	for i, a := range s.attributes {
+	for i, a := range s.Attributes {
 		t := b.target(a.Key)
 		t.place, t.col = i, named[a.Column]
 		t.kind = [...]otlp.Type{column.Text: otlp.Text, column.Int: otlp.Int, column.Double: otlp.Double, column.Bool: otlp.Bool}[t.col.Kind]
@@ -91,7 +121,7 @@ func newBuilder(s *schema, defs []column.Def, rows int) *builder {
 }
 
 // column finds a column by its name.
-func (b *builder) column(name string) *column.Column {
+func (b *builder) column(name string) *table.Column {
 	for _, c := range b.Columns {
 		if c.Name == name {
 			return c
@@ -147,14 +177,14 @@ func (b *builder) setResource(r *otlp.Resource) {
 }
 
 // setText leaves an empty text out.
-func setText(c *column.Column, row int, text string) {
+func setText(c *table.Column, row int, text string) {
 	if text != "" {
 		c.Set(row, text)
 	}
 }
 
 // setInt leaves a zero out.
-func setInt(c *column.Column, row int, v int64) {
+func setInt(c *table.Column, row int, v int64) {
 	if v != 0 {
 		c.SetInt(row, v)
 	}
@@ -234,11 +264,11 @@ func (b *builder) setAttribute(t *target, v *otlp.Value, rest []byte) []byte {
 func (b *builder) putRest(t *target) {
 	t.rest = true
 	if t.col != nil {
-		b.schema.attributes[t.place].Elsewhere = true
-	} else if len(b.schema.rest) >= maxRest {
-		b.schema.many = true
-	} else if key := signal.Valid(t.key); !slices.Contains(b.schema.rest, key) {
-		b.schema.rest = append(b.schema.rest, key)
+		b.schema.Attributes[t.place].Elsewhere = true
+	} else if len(b.schema.Rest) >= rows.MaxRest {
+		b.schema.Many = true
+	} else if key := signal.Valid(t.key); !slices.Contains(b.schema.Rest, key) {
+		b.schema.Rest = append(b.schema.Rest, key)
 	}
 }
 
@@ -290,7 +320,7 @@ func (b *builder) setRequest(trace *[16]byte, rest []byte) []byte {
 	case best.value.Type == otlp.Text:
 		b.requestFrom.Set(b.row, best.key)
 	case best.value.Len() == 1:
-		b.requestFrom.Set(b.row, best.key+list)
+		b.requestFrom.Set(b.row, best.key+rows.List)
 	default:
 		b.request.Set(b.row, signal.Valid(best.text))
 		return b.setAttribute(best.target, best.value, rest)

@@ -1,4 +1,5 @@
-package column
+// Package table holds rows in memory, column by column, and writes them as a Parquet file that package column reads.
+package table
 
 import (
 	"encoding/binary"
@@ -6,34 +7,14 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unsafe"
+
+	"weft/collector/store/sealed/column"
 )
-
-// Kind is what the values of a column are.
-type Kind uint8
-
-// The kinds of columns, with their Parquet types.
-const (
-	Text   Kind = iota // BYTE_ARRAY (STRING): valid UTF-8
-	JSON               // BYTE_ARRAY (STRING): JSON text; without statistics, which would help nobody
-	Int                // INT64
-	Time               // INT64 (TIMESTAMP NANOS UTC)
-	Double             // DOUBLE
-	Bool               // BOOLEAN
-	ID                 // FIXED_LEN_BYTE_ARRAY; all zero is null
-)
-
-// Def describes a column.
-type Def struct {
-	Name  string
-	Kind  Kind
-	Width int  // bytes of an ID
-	Bloom bool // with a Bloom filter for foreign readers
-	Raw   bool // not worth compressing; that must not differ between row groups, or some readers stumble
-}
 
 // Column is a column in memory. Rows are set in ascending order; those left out are null.
 type Column struct {
-	Def
+	column.Def
 	rows int
 	hint int // about how many rows there will be
 	// Text, JSON: the number of each row's value, 0 = null, and the values.
@@ -57,11 +38,11 @@ func (c *Column) Set(row int, text string) { c.set(row, text, false) }
 func (c *Column) SetCopy(row int, text []byte) { c.set(row, view(text), true) }
 
 // SetFrom copies a cell that is not null from a file.
-func (c *Column) SetFrom(row int, v *Values, place int32) {
+func (c *Column) SetFrom(row int, v *column.Values, place int32) {
 	switch c.Kind {
-	case Text, JSON:
+	case column.Text, column.JSON:
 		c.set(row, v.Text(place), true)
-	case ID:
+	case column.ID:
 		c.SetID(row, v.ID(place))
 	default:
 		c.SetInt(row, v.Int(place))
@@ -137,9 +118,9 @@ func (c *Column) pad(row int) {
 	}
 	n := row - c.rows
 	switch c.Kind {
-	case Text, JSON:
+	case column.Text, column.JSON:
 		c.ids = append(slices.Grow(c.ids, max(n, c.hint-c.rows)), make([]uint32, n)...)
-	case ID:
+	case column.ID:
 		c.data = append(c.data, make([]byte, n*c.Width)...)
 	default:
 		if c.null == nil {
@@ -236,8 +217,8 @@ type Table struct {
 	Rows    int
 }
 
-// NewTable makes an empty table for about so many rows.
-func NewTable(defs []Def, rows int) *Table {
+// New makes an empty table for about so many rows.
+func New(defs []column.Def, rows int) *Table {
 	t := &Table{}
 	for _, d := range defs {
 		t.Columns = append(t.Columns, &Column{Def: d, hint: rows})
@@ -258,7 +239,12 @@ func (t *Table) finish() {
 func (c *Column) Int(row uint32) int64 { return c.nums[row] }
 
 // ID is the ID in a row that was set.
-func (c *Column) ID(row uint32) []byte { return c.id(row) }
+func (c *Column) ID(row uint32) []byte {
+	if int(row)*c.Width >= len(c.data) { // it was null, and all behind it
+		return make([]byte, c.Width)
+	}
+	return c.id(row)
+}
 
 // Text is the text in a row, empty when it is null.
 func (c *Column) Text(row uint32) string {
@@ -276,3 +262,6 @@ func (c *Column) Texts() []string {
 	}
 	return out
 }
+
+// view shows bytes as text without copying them.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
