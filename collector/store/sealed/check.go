@@ -7,6 +7,7 @@ import (
 
 	"weft/collector/signal"
 	"weft/collector/store/sealed/index"
+	"weft/collector/store/sealed/rows"
 	"weft/internal/wal"
 )
 
@@ -39,8 +40,8 @@ func (f *File) check(ctx context.Context) error {
 			}
 			faults = append(faults, r.CheckChunk(g, col))
 		}
-		r.group = g
-		faults = append(faults, r.checkOrder())
+		r.Group = g
+		faults = append(faults, checkOrder(r))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return err
@@ -49,20 +50,20 @@ func (f *File) check(ctx context.Context) error {
 }
 
 // checkOrder checks that the rows of a group ascend by trace, then by time.
-func (r *rowReader) checkOrder() error {
-	when := colStart
-	if r.schema.signal == logsFile {
-		when = colTime
+func checkOrder(r *rows.Reader) error {
+	when := rows.ColStart
+	if r.Schema.Signal == rows.Logs {
+		when = rows.ColTime
 	}
 	var last signal.TraceID
 	lastTime := int64(0)
-	for row := range r.Groups[r.group].Rows {
-		trace, time := r.trace(row), r.int(when, row)
-		if err := r.take(); err != nil {
+	for row := range r.Groups[r.Group].Rows {
+		trace, time := r.Trace(row), r.Int(when, row)
+		if err := r.Take(); err != nil {
 			return err
 		}
 		if c := compareIDs(last, trace); row > 0 && (c > 0 || c == 0 && !trace.IsZero() && time < lastTime) {
-			return fmt.Errorf("%w: row group %d, row %d is out of order", ErrDamaged, r.group, row)
+			return fmt.Errorf("%w: row group %d, row %d is out of order", ErrDamaged, r.Group, row)
 		}
 		last, lastTime = trace, time
 	}

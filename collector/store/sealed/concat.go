@@ -6,28 +6,27 @@ import (
 	"slices"
 
 	"weft/collector/store/sealed/column"
+	"weft/collector/store/sealed/rows"
 	"weft/internal/wal"
 )
 
 // Concat writes the rows of files, which lie in path's order of time, into one, under temporary names. When their
 // columns are the same and their row groups large, those are copied as they are; else the rows are written anew (Copy).
 func Concat(fs wal.FS, path string, files []*File) (Summary, error) {
-	alike, err := canJoin(files)
+	readers, err := readersOf(files)
 	if err != nil {
 		return Summary{}, err
 	}
-	if !alike {
+	if !canJoin(readers) {
 		return Copy(fs, path, files, func(Row) bool { return true })
 	}
-	first, err := files[0].reader("")
-	if err != nil {
-		return Summary{}, err
-	}
+	first := readers[0]
 	o, err := create(fs, path, first.Columns)
 	if err != nil {
 		return Summary{}, err
 	}
-	s := &schema{signal: first.schema.signal, attributes: slices.Clone(first.schema.attributes)}
+	s := rows.NewSchema(first.Schema.Signal)
+	s.Attributes = slices.Clone(first.Schema.Attributes)
 	for _, f := range files {
 		if err := o.join(f, s); err != nil {
 			return Summary{}, errors.Join(fmt.Errorf("join %s: %w", f.path, err), o.abandon())
@@ -39,35 +38,22 @@ func Concat(fs wal.FS, path string, files []*File) (Summary, error) {
 // smallGroup is the number of rows below which a row group is not worth keeping: its pages and footer cost too much.
 const smallGroup = 1 << 15
 
-func canJoin(files []*File) (bool, error) {
-	if len(files) == 0 {
-		return false, errors.New("no files to join")
-	}
-	var first *rowReader
-	for i, f := range files {
-		r, err := f.reader("")
-		if err != nil {
-			return false, err
-		}
-		if i == 0 {
-			first = r
-		}
-		if r.schema.signal != first.schema.signal {
-			return false, fmt.Errorf("%s holds %s, not %s", f.path, r.schema.signal, first.schema.signal)
-		}
-		if !r.Same(first.Meta) || !slices.EqualFunc(r.schema.attributes, first.schema.attributes, sameAttribute) ||
+// canJoin says whether row groups can be copied as they are.
+func canJoin(all []*rows.Reader) bool {
+	for _, r := range all {
+		if !r.Same(all[0].Meta) || !slices.EqualFunc(r.Schema.Attributes, all[0].Schema.Attributes, sameAttribute) ||
 			slices.ContainsFunc(r.Groups, func(g column.Group) bool { return g.Rows < smallGroup }) {
-			return false, nil
+			return false
 		}
 	}
-	return true, nil
+	return true
 }
 
-func sameAttribute(a, b Attribute) bool { return a.Column == b.Column && a.Key == b.Key }
+func sameAttribute(a, b rows.Attribute) bool { return a.Column == b.Column && a.Key == b.Key }
 
 // join copies a file's row groups and enters their rows in the index.
-func (o *output) join(f *File, s *schema) error {
-	if err := o.w.Copy(f.rows); err != nil {
+func (o *output) join(f *File, s *rows.Schema) error {
+	if err := o.w.Copy(f.data); err != nil {
 		return err
 	}
 	r, err := f.reader("")
@@ -75,28 +61,17 @@ func (o *output) join(f *File, s *schema) error {
 		return err
 	}
 	for g := range r.Groups {
-		entries, damaged := r.entries(g)
-		if o.sum.Lost += damaged; r.err != nil {
-			return r.err
+		entries, damaged := r.Entries(g)
+		if o.sum.Lost += damaged; r.Err != nil {
+			return r.Err
 		}
 		if err := o.add(entries, r.Groups[g].Rows); err != nil {
 			return err
 		}
 	}
-	s.merge(r.schema)
+	s.Merge(r.Schema)
 	o.sum.merge(f.Summary)
 	return nil
-}
-
-// merge adds what another file says of its columns.
-func (s *schema) merge(o *schema) {
-	for i := range s.attributes {
-		s.attributes[i].Elsewhere = s.attributes[i].Elsewhere || o.attributes[i].Elsewhere
-	}
-	s.rest = append(s.rest, o.rest...)
-	slices.Sort(s.rest)
-	s.rest = slices.Compact(s.rest)
-	s.many = s.many || o.many || len(s.rest) > maxRest
 }
 
 // merge adds another file's summary.

@@ -9,6 +9,7 @@ import (
 
 	"weft/collector/store/sealed/column"
 	"weft/collector/store/sealed/index"
+	"weft/collector/store/sealed/rows"
 	"weft/internal/wal"
 )
 
@@ -30,8 +31,7 @@ func NewCache(limit int) *Cache { return column.NewCache(limit) }
 type File struct {
 	Summary
 	path string
-	kind signalKind
-	rows *column.Reader
+	data *column.Reader
 	ids  *index.File
 }
 
@@ -59,10 +59,10 @@ func Open(fs wal.FS, path string, cache *Cache) (*File, error) {
 	if err := json.Unmarshal(x.Summary, &f.Summary); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %s: %w", ErrIndex, IndexPath(path), err), x.Close())
 	}
-	if f.rows, err = openRows(fs, path, cache); err != nil {
+	if f.data, err = openRows(fs, path, cache); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
-	if f.rows.Size() != x.Size {
+	if f.data.Size() != x.Size {
 		return nil, errors.Join(fmt.Errorf("%w: %s is of a file of %d bytes", ErrIndex, IndexPath(path), x.Size), f.Close())
 	}
 	f.Bytes = x.Size + x.Bytes()
@@ -88,7 +88,7 @@ func openRows(fs wal.FS, path string, cache *Cache) (*column.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := column.NewReader(f, path, cache, readSchema)
+	r, err := column.NewReader(f, path, cache, rows.ReadSchema)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -99,7 +99,7 @@ func openRows(fs wal.FS, path string, cache *Cache) (*column.Reader, error) {
 func (f *File) Path() string { return f.path }
 
 // Close closes both files. Nothing may be reading.
-func (f *File) Close() error { return errors.Join(f.rows.Close(), f.ids.Close()) }
+func (f *File) Close() error { return errors.Join(f.data.Close(), f.ids.Close()) }
 
 // Attributes are the keys that have columns of their own; the next file's Options want them.
 func (f *File) Attributes() ([]string, error) {
@@ -108,21 +108,21 @@ func (f *File) Attributes() ([]string, error) {
 		return nil, err
 	}
 	var out []string
-	for _, a := range r.schema.attributes {
+	for _, a := range r.Schema.Attributes {
 		out = append(out, a.Key)
 	}
 	return out, nil
 }
 
 // reader begins to read rows. A file of another signal is an error.
-func (f *File) reader(kind signalKind) (*rowReader, error) {
-	c, err := f.rows.Cursor()
+func (f *File) reader(kind rows.Signal) (*rows.Reader, error) {
+	c, err := f.data.Cursor()
 	if err != nil {
 		return nil, err
 	}
-	r := &rowReader{Cursor: c, schema: c.Owner.(*schema)}
-	if kind != "" && r.schema.signal != kind {
-		return nil, fmt.Errorf("%s holds %s, not %s", f.path, r.schema.signal, kind)
+	r := rows.NewReader(c)
+	if kind != "" && r.Schema.Signal != kind {
+		return nil, fmt.Errorf("%s holds %s, not %s", f.path, r.Schema.Signal, kind)
 	}
 	return r, nil
 }

@@ -10,6 +10,7 @@ import (
 	"weft/collector/store/sealed/column"
 	"weft/collector/store/sealed/jsontext"
 	"weft/collector/store/sealed/query"
+	"weft/collector/store/sealed/rows"
 	"weft/internal/semconv"
 )
 
@@ -30,15 +31,15 @@ type filter struct {
 
 // filters are the conditions of a query on a file's columns. none says that no row can match. slow are those that need
 // a row's attributes put together.
-func (r *rowReader) filters(q *query.Compiled) (out []*filter, slow []*query.Matcher, none bool) {
+func filtersOf(r *rows.Reader, q *query.Compiled) (out []*filter, slow []*query.Matcher, none bool) {
 	add := func(name string, f *filter) {
 		f.col = r.Column(name)
 		out = append(out, f)
 	}
-	when := colTime
-	if r.schema.signal == spansFile {
-		when = colStart
-		r.spanFilters(q, add)
+	when := rows.ColTime
+	if r.Schema.Signal == rows.Spans {
+		when = rows.ColStart
+		spanFilters(q, add)
 	} else {
 		logFilters(q, add)
 	}
@@ -53,23 +54,23 @@ func (r *rowReader) filters(q *query.Compiled) (out []*filter, slow []*query.Mat
 		add(when, f)
 	}
 	if len(q.Services) > 0 {
-		add(colService, oneOf(q.Services))
+		add(rows.ColService, oneOf(q.Services))
 	}
 	for _, m := range q.Resource {
-		add(colResource, r.mapFilter(colResource, m))
+		add(rows.ColResource, mapFilter(r, rows.ColResource, m))
 	}
 	for _, m := range q.Attributes {
-		switch i, ok := r.schema.byKey[m.Key]; {
+		switch i, ok := r.Schema.ByKey[m.Key]; {
 		case slices.Contains(semconv.RequestIDAliases, m.Key):
 			slow = append(slow, m)
 		case ok:
-			f := cellFilter(m, r.Columns[r.schema.attrCols[i]].Kind)
-			if r.schema.attributes[i].Elsewhere {
+			f := cellFilter(m, r.Columns[r.Schema.AttrCols[i]].Kind)
+			if r.Schema.Attributes[i].Elsewhere {
 				f.rest, f.low, f.high = m, nil, nil
 			}
-			add(r.schema.attributes[i].Column, f)
-		case r.schema.mayRest(m.Key):
-			add(colAttributes, r.mapFilter(colAttributes, m))
+			add(r.Schema.Attributes[i].Column, f)
+		case r.Schema.MayRest(m.Key):
+			add(rows.ColAttributes, mapFilter(r, rows.ColAttributes, m))
 		case !m.Absent:
 			return nil, nil, true
 		}
@@ -79,7 +80,7 @@ func (r *rowReader) filters(q *query.Compiled) (out []*filter, slow []*query.Mat
 
 func number(v int64) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(v)) }
 
-func (r *rowReader) spanFilters(q *query.Compiled, add func(string, *filter)) {
+func spanFilters(q *query.Compiled, add func(string, *filter)) {
 	if q.MinDuration > 0 || q.MaxDuration > 0 {
 		f := &filter{test: func(v *column.Values, p int32) bool {
 			return p >= 0 && q.InDuration(max(0, v.Int(p)))
@@ -90,16 +91,16 @@ func (r *rowReader) spanFilters(q *query.Compiled, add func(string, *filter)) {
 		if q.MaxDuration > 0 {
 			f.high = number(q.MaxDuration)
 		}
-		add(colDuration, f)
+		add(rows.ColDuration, f)
 	}
 	if len(q.Names) > 0 {
-		add(colName, oneOf(q.Names))
+		add(rows.ColName, oneOf(q.Names))
 	}
 	if len(q.Kinds) > 0 {
-		add(colKind, oneOf(names(q.Kinds, signal.Kind.String)))
+		add(rows.ColKind, oneOf(names(q.Kinds, signal.Kind.String)))
 	}
 	if len(q.Statuses) > 0 {
-		add(colStatus, oneOf(names(q.Statuses, signal.Status.String)))
+		add(rows.ColStatus, oneOf(names(q.Statuses, signal.Status.String)))
 	}
 }
 
@@ -112,12 +113,12 @@ func names[T any](in []T, name func(T) string) (out []string) {
 
 func logFilters(q *query.Compiled, add func(string, *filter)) {
 	if q.MinSeverity > 0 {
-		add(colSeverityNumber, &filter{low: number(int64(q.MinSeverity)), test: func(v *column.Values, p int32) bool {
+		add(rows.ColSeverityNumber, &filter{low: number(int64(q.MinSeverity)), test: func(v *column.Values, p int32) bool {
 			return p >= 0 && v.Int(p) >= int64(q.MinSeverity)
 		}})
 	}
 	for _, line := range q.Lines {
-		add(colBody, &filter{test: func(v *column.Values, p int32) bool {
+		add(rows.ColBody, &filter{test: func(v *column.Values, p int32) bool {
 			if p < 0 {
 				return line.Match("")
 			}
@@ -149,7 +150,7 @@ func cellFilter(m *query.Matcher, kind column.Kind) *filter {
 		case v.Kind == column.Text:
 			return m.Text(v.Text(p))
 		}
-		return m.Wants(cell(v, p))
+		return m.Wants(rows.Cell(v, p))
 	}}
 	if m.Absent {
 		return f
@@ -167,15 +168,15 @@ func cellFilter(m *query.Matcher, kind column.Kind) *filter {
 }
 
 // mapFilter asks a column of maps.
-func (r *rowReader) mapFilter(name string, m *query.Matcher) *filter {
-	return &filter{test: func(v *column.Values, p int32) bool { return r.inMap(name, m, v, p) }}
+func mapFilter(r *rows.Reader, name string, m *query.Matcher) *filter {
+	return &filter{test: func(v *column.Values, p int32) bool { return inMap(r, name, m, v, p) }}
 }
 
-func (r *rowReader) inMap(name string, m *query.Matcher, v *column.Values, p int32) bool {
+func inMap(r *rows.Reader, name string, m *query.Matcher, v *column.Values, p int32) bool {
 	if p < 0 || !strings.Contains(v.Text(p), string(jsontext.AppendKey(nil, m.Key))) {
 		return m.Absent
 	}
-	return m.Wants(r.readMap(name, 0, v.Text(p))[m.Key])
+	return m.Wants(r.Map(name, 0, v.Text(p))[m.Key])
 }
 
 // wants asks the filter, and remembers the answer for values of a dictionary.
@@ -201,7 +202,7 @@ func (f *filter) about(v *column.Values) {
 }
 
 // excludes says that no row of a row group is wanted, by its statistics or by its dictionary.
-func (f *filter) excludes(r *rowReader, group int) (bool, error) {
+func (f *filter) excludes(r *rows.Reader, group int) (bool, error) {
 	g := &r.Groups[group]
 	k := &g.Chunks[f.col]
 	if f.low != nil || f.high != nil {

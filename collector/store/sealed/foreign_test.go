@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"weft/collector/signal"
+	"weft/collector/store/sealed/rows"
 )
 
 // arrowTable reads a whole file with a reader that did not write it.
@@ -79,15 +80,15 @@ func TestArrowReadsSpans(t *testing.T) {
 		f, _ := sealSpans(t, dir, batches)
 		defer f.Close()
 		want, _ := modelSpans(t, batches)
-		cols, rows := arrowTable(t, f.Path())
-		if int(rows) != len(want) {
-			t.Fatalf("arrow sees %d rows, want %d", rows, len(want))
+		cols, n := arrowTable(t, f.Path())
+		if int(n) != len(want) {
+			t.Fatalf("arrow sees %d rows, want %d", n, len(want))
 		}
 		for i, s := range want {
 			for name, v := range map[string]any{
-				colTrace: orNil(s.TraceID[:]), colSpan: orNil(s.SpanID[:]), colParent: orNil(s.ParentID[:]), colName: emptyNil(s.Name),
-				colStart: s.Start, colDuration: s.End - s.Start, colKind: s.Kind.String(), colStatus: s.Status.String(),
-				colService: emptyNil(s.Service), colStatusMessage: emptyNil(s.StatusMessage),
+				rows.ColTrace: orNil(s.TraceID[:]), rows.ColSpan: orNil(s.SpanID[:]), rows.ColParent: orNil(s.ParentID[:]), rows.ColName: emptyNil(s.Name),
+				rows.ColStart: s.Start, rows.ColDuration: s.End - s.Start, rows.ColKind: s.Kind.String(), rows.ColStatus: s.Status.String(),
+				rows.ColService: emptyNil(s.Service), rows.ColStatusMessage: emptyNil(s.StatusMessage),
 				"http_status": typed[int64](s.Attributes["http.response.status_code"]), "http_route": typed[string](s.Attributes["http.route"]),
 			} {
 				if !same(cols[name][i], v) {
@@ -95,7 +96,7 @@ func TestArrowReadsSpans(t *testing.T) {
 				}
 			}
 		}
-		compareParquetGo(t, f.Path(), cols, int(rows))
+		compareParquetGo(t, f.Path(), cols, int(n))
 	})
 }
 
@@ -186,21 +187,21 @@ func TestArrowReadsLogs(t *testing.T) {
 		f, _ := sealLogs(t, dir, batches)
 		defer f.Close()
 		want, _ := modelLogs(t, batches)
-		cols, rows := arrowTable(t, f.Path())
-		if int(rows) != len(want) {
-			t.Fatalf("arrow sees %d rows, want %d", rows, len(want))
+		cols, n := arrowTable(t, f.Path())
+		if int(n) != len(want) {
+			t.Fatalf("arrow sees %d rows, want %d", n, len(want))
 		}
 		for i, l := range want {
 			for name, v := range map[string]any{
-				colTrace: orNil(l.TraceID[:]), colTime: l.Time, colBody: emptyNil(l.Body), colSeverity: emptyNil(l.Severity),
-				colService: emptyNil(l.Service),
+				rows.ColTrace: orNil(l.TraceID[:]), rows.ColTime: l.Time, rows.ColBody: emptyNil(l.Body), rows.ColSeverity: emptyNil(l.Severity),
+				rows.ColService: emptyNil(l.Service),
 			} {
 				if !same(cols[name][i], v) {
 					t.Fatalf("row %d, %s: arrow sees %v, want %v", i, name, cols[name][i], v)
 				}
 			}
 		}
-		compareParquetGo(t, f.Path(), cols, int(rows))
+		compareParquetGo(t, f.Path(), cols, int(n))
 	})
 }
 

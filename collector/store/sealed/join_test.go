@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"weft/collector/signal"
+	"weft/collector/store/sealed/rows"
 	"weft/internal/wal"
 )
 
@@ -110,13 +111,13 @@ func TestConcatCopiesRowGroupsAsTheyAre(t *testing.T) {
 	if sum.Rows != int64(len(want)) || f.Rows != sum.Rows || len(f.Services) != 8 {
 		t.Fatalf("%+v", sum)
 	}
-	r, err := f.reader(spansFile)
+	r, err := f.reader(rows.Spans)
 	if err != nil || len(r.Groups) != 2 {
 		t.Fatalf("%d row groups, %v", len(r.Groups), err)
 	}
 	compareAll(t, allSpans(t, f), want)
-	cols, rows := arrowTable(t, path)
-	compareParquetGo(t, path, cols, int(rows))
+	cols, n := arrowTable(t, path)
+	compareParquetGo(t, path, cols, int(n))
 	found := 0
 	if _, err := f.SpansOf(context.Background(), manyTrace(1), func(*signal.Span) bool { found++; return true }); err != nil || found != 16 {
 		t.Errorf("%d spans, want 8 of each file: %v", found, err)
@@ -152,7 +153,7 @@ func TestConcatWritesSmallGroupsAnew(t *testing.T) {
 	slices.SortFunc(got, order)
 	slices.SortFunc(want, order)
 	compareAll(t, got, want)
-	r, _ := f.reader(logsFile)
+	r, _ := f.reader(rows.Logs)
 	if len(r.Groups) != 1 {
 		t.Errorf("%d row groups", len(r.Groups))
 	}

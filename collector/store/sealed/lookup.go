@@ -2,29 +2,22 @@ package sealed
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 
 	"weft/collector/signal"
 	"weft/collector/store/sealed/index"
+	"weft/collector/store/sealed/rows"
 )
-
-func parseSpanID(text string) (id signal.SpanID) {
-	if len(text) == 2*len(id) {
-		_, _ = hex.Decode(id[:], []byte(text)) // we wrote it
-	}
-	return id
-}
 
 // run calls fn with rows that belong together, beginning with one that the index names, until fn says no. Rows that
 // cannot be read are counted. from says where the run must begin; it is false for a row that only has the same hash.
 type run struct {
-	*rowReader
+	*rows.Reader
 	read *Read
 }
 
 // each follows the index: for each row that key leads to it calls fn.
-func (f *File) each(ctx context.Context, kind signalKind, key index.Key, fn func(run, int) bool) (read Read, err error) {
+func (f *File) each(ctx context.Context, kind rows.Signal, key index.Key, fn func(run, int) bool) (read Read, err error) {
 	rows, n, err := f.ids.Rows(key)
 	read.Bytes = n
 	if err != nil || len(rows) == 0 {
@@ -43,9 +36,9 @@ func (f *File) each(ctx context.Context, kind signalKind, key index.Key, fn func
 		if !ok {
 			return read, errors.Join(ErrIndex, errors.New("it names rows beyond the file's"))
 		}
-		r.group = group
+		r.Group = group
 		more := fn(run{r, &read}, local)
-		if err := r.take(); err != nil {
+		if err := r.Take(); err != nil {
 			if !errors.Is(err, ErrDamaged) {
 				return read, err
 			}
@@ -59,13 +52,13 @@ func (f *File) each(ctx context.Context, kind signalKind, key index.Key, fn func
 
 // follow calls fn with row and those behind it for as long as they are in the run; in also says whether fn wants the row.
 func (r run) follow(row int, in func(row int) bool, fn func(row int) (more bool, err error)) bool {
-	for ; row < r.Groups[r.group].Rows && in(row); row++ {
+	for ; row < r.Groups[r.Group].Rows && in(row); row++ {
 		more, err := fn(row)
 		if err != nil {
-			if r.err = err; !errors.Is(err, ErrDamaged) {
+			if r.Err = err; !errors.Is(err, ErrDamaged) {
 				return false
 			}
-			r.err = nil
+			r.Err = nil
 			r.read.Damaged++
 			continue
 		}
@@ -73,19 +66,19 @@ func (r run) follow(row int, in func(row int) bool, fn func(row int) (more bool,
 			return false
 		}
 	}
-	return r.err == nil
+	return r.Err == nil
 }
 
 // ofTrace says which rows are of a trace.
 func (r run) ofTrace(id signal.TraceID) func(int) bool {
-	return func(row int) bool { return r.trace(row) == id && r.err == nil }
+	return func(row int) bool { return r.Trace(row) == id && r.Err == nil }
 }
 
 // SpansOf calls fn with every span of a trace, in order of start, until it says no.
 func (f *File) SpansOf(ctx context.Context, id signal.TraceID, fn func(*signal.Span) bool) (Read, error) {
-	return f.each(ctx, spansFile, index.TraceKey(id), func(r run, row int) bool {
+	return f.each(ctx, rows.Spans, index.TraceKey(id), func(r run, row int) bool {
 		return r.follow(row, r.ofTrace(id), func(row int) (bool, error) {
-			s, err := r.span(row)
+			s, err := r.Span(row)
 			if err != nil {
 				return true, err
 			}
@@ -99,25 +92,25 @@ func (f *File) SpansOf(ctx context.Context, id signal.TraceID, fn func(*signal.S
 // ID, until it says no. A request ID that is the trace's own ID in hex is not looked for.
 func (f *File) TracesOf(ctx context.Context, id string, fn func(signal.TraceID) bool) (Read, error) {
 	id = signal.Valid(id)
-	return f.each(ctx, spansFile, index.TextKey(id), func(r run, row int) bool {
-		if !r.has(row, id) || r.err != nil {
-			return r.err == nil || errors.Is(r.err, ErrDamaged)
+	return f.each(ctx, rows.Spans, index.TextKey(id), func(r run, row int) bool {
+		if !r.Has(row, id) || r.Err != nil {
+			return r.Err == nil || errors.Is(r.Err, ErrDamaged)
 		}
 		r.read.Rows++
-		return fn(r.trace(row))
+		return fn(r.Trace(row))
 	})
 }
 
 // LogsOfTrace calls fn with every record of a trace, in order of time, until it says no.
 func (f *File) LogsOfTrace(ctx context.Context, id signal.TraceID, fn func(*signal.Log) bool) (Read, error) {
-	return f.each(ctx, logsFile, index.TraceKey(id), func(r run, row int) bool {
+	return f.each(ctx, rows.Logs, index.TraceKey(id), func(r run, row int) bool {
 		return r.follow(row, r.ofTrace(id), r.logs(fn))
 	})
 }
 
 func (r run) logs(fn func(*signal.Log) bool) func(int) (bool, error) {
 	return func(row int) (bool, error) {
-		l, err := r.log(row)
+		l, err := r.Log(row)
 		if err != nil {
 			return true, err
 		}
@@ -137,14 +130,14 @@ func (f *File) LogsOf(ctx context.Context, id string, fn func(*signal.Log) bool)
 	}
 	var read Read
 	for _, key := range keys {
-		part, err := f.each(ctx, logsFile, key, func(r run, row int) bool {
+		part, err := f.each(ctx, rows.Logs, key, func(r run, row int) bool {
 			logs := r.logs(func(l *signal.Log) bool {
 				stopped = !fn(l)
 				return !stopped
 			})
 			return r.follow(row, r.together(row), func(row int) (bool, error) {
-				if has := r.has(row, id); r.err != nil || !has {
-					return true, r.take()
+				if has := r.Has(row, id); r.Err != nil || !has {
+					return true, r.Take()
 				}
 				return logs(row)
 			})
@@ -158,11 +151,11 @@ func (f *File) LogsOf(ctx context.Context, id string, fn func(*signal.Log) bool)
 
 // together says which rows belong with the first: those of its trace or, without one, of its request ID.
 func (r run) together(first int) func(int) bool {
-	trace, request := r.trace(first), r.view(colRequest, first)
+	trace, request := r.Trace(first), r.View(rows.ColRequest, first)
 	return func(row int) bool {
-		if r.err != nil || r.trace(row) != trace {
+		if r.Err != nil || r.Trace(row) != trace {
 			return false
 		}
-		return row == first || !trace.IsZero() || request != "" && r.view(colRequest, row) == request
+		return row == first || !trace.IsZero() || request != "" && r.View(rows.ColRequest, row) == request
 	}
 }

@@ -59,7 +59,7 @@ func manySpans(n int) (out []Batch) {
 		if err != nil {
 			panic(err)
 		}
-		out = append(out, Batch{int64(manyBase + from*50_000), raw})
+		out = append(out, Batch{Received: int64(manyBase + from*50_000), Raw: raw})
 	}
 	return out
 }
@@ -103,7 +103,7 @@ func manyLogs(n int) (out []Batch) {
 		if err != nil {
 			panic(err)
 		}
-		out = append(out, Batch{int64(manyBase + from*50_000), raw})
+		out = append(out, Batch{Received: int64(manyBase + from*50_000), Raw: raw})
 	}
 	return out
 }

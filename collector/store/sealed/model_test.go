@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"weft/collector/signal"
+	"weft/collector/store/sealed/rows"
 	"weft/internal/otlp"
 	"weft/internal/wal"
 )
@@ -180,14 +181,14 @@ func compareAll[T any](t failer, got, want []T) {
 
 // allSpans reads every row.
 func allSpans(t failer, f *File) (out []signal.Span) {
-	r, err := f.reader(spansFile)
+	r, err := f.reader(rows.Spans)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for g := range r.Groups {
-		r.group = g
+		r.Group = g
 		for row := range r.Groups[g].Rows {
-			s, err := r.span(row)
+			s, err := r.Span(row)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -198,14 +199,14 @@ func allSpans(t failer, f *File) (out []signal.Span) {
 }
 
 func allLogs(t failer, f *File) (out []signal.Log) {
-	r, err := f.reader(logsFile)
+	r, err := f.reader(rows.Logs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for g := range r.Groups {
-		r.group = g
+		r.Group = g
 		for row := range r.Groups[g].Rows {
-			l, err := r.log(row)
+			l, err := r.Log(row)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,7 +262,7 @@ func TestSpansReadBackAsTheyCame(t *testing.T) {
 
 // hasID says whether attributes have an ID under any of its names.
 func hasID(attrs signal.Attributes, id string) bool {
-	return slices.ContainsFunc(idKeys, func(key string) bool { return isID(attrs[key], signal.Valid(id)) })
+	return slices.ContainsFunc(rows.IDKeys, func(key string) bool { return rows.IsID(attrs[key], signal.Valid(id)) })
 }
 
 func TestLogsReadBackAsTheyCame(t *testing.T) {
@@ -314,12 +315,12 @@ func TestManyRowsReadBack(t *testing.T) {
 	defer f.Close()
 	want, _ := modelSpans(t, spans)
 	compareAll(t, allSpans(t, f), want)
-	cols, rows := arrowTable(t, f.Path())
-	compareParquetGo(t, f.Path(), cols, int(rows))
+	cols, n := arrowTable(t, f.Path())
+	compareParquetGo(t, f.Path(), cols, int(n))
 	g, _ := sealLogs(t, t.TempDir(), logs)
 	defer g.Close()
 	wantLogs, _ := modelLogs(t, logs)
 	compareAll(t, allLogs(t, g), wantLogs)
-	cols, rows = arrowTable(t, g.Path())
-	compareParquetGo(t, g.Path(), cols, int(rows))
+	cols, n = arrowTable(t, g.Path())
+	compareParquetGo(t, g.Path(), cols, int(n))
 }

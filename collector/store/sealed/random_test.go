@@ -194,14 +194,14 @@ func drawLog(t *rapid.T, l plog.LogRecord) {
 func drawBatches[T any](t *rapid.T, draw func(*rapid.T) T, marshal func(T) ([]byte, error)) (out []Batch) {
 	for range rapid.IntRange(0, 5).Draw(t, "batches") {
 		if len(out) > 0 && rapid.IntRange(0, 3).Draw(t, "again") == 0 {
-			out = append(out, Batch{1e18, rapid.SampledFrom(out).Draw(t, "which").Raw})
+			out = append(out, Batch{Received: 1e18, Raw: rapid.SampledFrom(out).Draw(t, "which").Raw})
 			continue
 		}
 		raw, err := marshal(draw(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, Batch{rapid.Int64Range(1e18, 1e18+100).Draw(t, "received"), raw})
+		out = append(out, Batch{Received: rapid.Int64Range(1e18, 1e18+100).Draw(t, "received"), Raw: raw})
 	}
 	return out
 }

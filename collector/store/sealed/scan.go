@@ -10,25 +10,26 @@ import (
 	"weft/collector/signal"
 	"weft/collector/store/sealed/column"
 	"weft/collector/store/sealed/query"
+	"weft/collector/store/sealed/rows"
 )
 
 // ScanSpans calls fn with the spans that a query wants, until it says no.
 func (f *File) ScanSpans(ctx context.Context, q *query.Compiled, fn func(*signal.Span) bool) (Read, error) {
-	return scan(ctx, f, &scanner[signal.Span]{kind: spansFile, when: colStart, row: (*rowReader).span, q: q, fn: fn})
+	return scan(ctx, f, &scanner[signal.Span]{kind: rows.Spans, when: rows.ColStart, row: (*rows.Reader).Span, q: q, fn: fn})
 }
 
 // ScanLogs calls fn with the log records that a query wants, until it says no.
 func (f *File) ScanLogs(ctx context.Context, q *query.Compiled, fn func(*signal.Log) bool) (Read, error) {
-	return scan(ctx, f, &scanner[signal.Log]{kind: logsFile, when: colTime, row: (*rowReader).log, q: q, fn: fn})
+	return scan(ctx, f, &scanner[signal.Log]{kind: rows.Logs, when: rows.ColTime, row: (*rows.Reader).Log, q: q, fn: fn})
 }
 
 // scanner reads the columns that a query asks about, block by block, and the others only where rows are left. It holds a
 // page of each column, and of the newest that are wanted where they are.
 type scanner[T any] struct {
-	*rowReader
-	kind    signalKind
+	*rows.Reader
+	kind    rows.Signal
 	when    string // the column of time
-	row     func(*rowReader, int) (T, error)
+	row     func(*rows.Reader, int) (T, error)
 	q       *query.Compiled
 	fn      func(*T) bool
 	filters []*filter
@@ -58,11 +59,11 @@ func scan[T any](ctx context.Context, f *File, s *scanner[T]) (Read, error) {
 		return Read{}, nil
 	}
 	var err error
-	if s.rowReader, err = f.reader(s.kind); err != nil {
+	if s.Reader, err = f.reader(s.kind); err != nil {
 		return Read{}, err
 	}
 	var none bool
-	if s.filters, s.slow, none = s.rowReader.filters(s.q); !none {
+	if s.filters, s.slow, none = filtersOf(s.Reader, s.q); !none {
 		for g := len(s.Groups) - 1; g >= 0 && err == nil && !s.done; g-- {
 			group := g
 			if !s.q.Newest { // the newest rows are most likely in the last group
@@ -89,9 +90,9 @@ func (s *scanner[T]) lost(err error, rows int) error {
 
 func (s *scanner[T]) scanGroup(ctx context.Context, group int) error {
 	g := &s.Groups[group]
-	s.group = group
+	s.Group = group
 	for _, f := range s.filters {
-		if out, err := f.excludes(s.rowReader, group); err != nil {
+		if out, err := f.excludes(s.Reader, group); err != nil {
 			return s.lost(err, g.Rows)
 		} else if out {
 			return nil
@@ -160,7 +161,7 @@ func (s *scanner[T]) apply(f *filter) error {
 		if bounds != nil && (bounds.Null[n] || f.beside(s.Columns[f.col].Kind, bounds.Min[n], bounds.Max[n])) {
 			continue
 		}
-		p, err := s.Page(s.group, f.col, rows[0])
+		p, err := s.Page(s.Group, f.col, rows[0])
 		if err != nil {
 			if err := s.lost(err, len(rows)); err != nil {
 				return err
@@ -169,8 +170,8 @@ func (s *scanner[T]) apply(f *filter) error {
 		}
 		for _, row := range rows {
 			wanted := f.rest != nil && p.At(row) < 0 && s.elsewhere(f, row) || (f.rest == nil || p.At(row) >= 0) && f.wants(p, row)
-			if s.err != nil {
-				if err := s.lost(s.rowReader.take(), 1); err != nil {
+			if s.Err != nil {
+				if err := s.lost(s.Reader.Take(), 1); err != nil {
 					return err
 				}
 			} else if wanted {
@@ -184,19 +185,19 @@ func (s *scanner[T]) apply(f *filter) error {
 
 // elsewhere asks the attributes column for a value that is not in the attribute's own.
 func (s *scanner[T]) elsewhere(f *filter, row int) bool {
-	v, place, ok := s.value(s.Column(colAttributes), row)
+	v, place, ok := s.Value(s.Column(rows.ColAttributes), row)
 	if !ok {
 		return f.rest.Absent
 	}
-	return s.inMap(colAttributes, f.rest, v, place)
+	return inMap(s.Reader, rows.ColAttributes, f.rest, v, place)
 }
 
 func (s *scanner[T]) boundsOf(f *filter) (b *column.Bounds, firsts []int, err error) {
-	if firsts, err = s.Firsts(s.group, f.col); err != nil {
+	if firsts, err = s.Firsts(s.Group, f.col); err != nil {
 		return nil, nil, err
 	}
 	if f.low != nil || f.high != nil {
-		b, err = s.rowReader.Bounds(s.group, f.col)
+		b, err = s.Reader.Bounds(s.Group, f.col)
 	}
 	return b, firsts, err
 }
@@ -204,8 +205,8 @@ func (s *scanner[T]) boundsOf(f *filter) (b *column.Bounds, firsts []int, err er
 // take shows a row, or notes it as one of the newest.
 func (s *scanner[T]) take(row int) error {
 	if len(s.slow) > 0 {
-		attrs := s.attributes(row, s.request(row, s.trace(row)))
-		if err := s.rowReader.take(); err != nil {
+		attrs := s.Attributes(row, s.Request(row, s.Trace(row)))
+		if err := s.Reader.Take(); err != nil {
 			return s.lost(err, 1)
 		}
 		for _, m := range s.slow {
@@ -215,14 +216,14 @@ func (s *scanner[T]) take(row int) error {
 		}
 	}
 	if s.q.Newest {
-		time := s.int(s.when, row)
-		if err := s.rowReader.take(); err != nil {
+		time := s.Int(s.when, row)
+		if err := s.Reader.Take(); err != nil {
 			return s.lost(err, 1)
 		}
-		s.newest.add(place{time, s.group, row}, s.q.Limit)
+		s.newest.add(place{time, s.Group, row}, s.q.Limit)
 		return nil
 	}
-	item, err := s.row(s.rowReader, row)
+	item, err := s.row(s.Reader, row)
 	if err != nil {
 		return s.lost(err, 1)
 	}
@@ -241,8 +242,8 @@ func (s *scanner[T]) showNewest() error {
 	}
 	var all []found
 	for _, p := range places {
-		s.group = p.group
-		item, err := s.row(s.rowReader, p.row)
+		s.Group = p.group
+		item, err := s.row(s.Reader, p.row)
 		if err != nil {
 			if err := s.lost(err, 1); err != nil {
 				return err

@@ -185,12 +185,12 @@ func TestScanReadsLittle(t *testing.T) {
 		"absent status":   {Attributes: []query.Match{{Key: "http.response.status_code", Op: query.Greater, Value: "599"}}},
 		"long":            {MinDuration: 1e12},
 	} {
-		n, rows := bytes(q)
-		if rows != 0 || n > f.Bytes/20 {
-			t.Errorf("%s: %d rows, %d of %d bytes read", name, rows, n, f.Bytes)
+		n, found := bytes(q)
+		if found != 0 || n > f.Bytes/20 {
+			t.Errorf("%s: %d rows, %d of %d bytes read", name, found, n, f.Bytes)
 		}
 	}
-	if n, rows := bytes(query.Query{Statuses: []signal.Status{signal.StatusError}, Attributes: []query.Match{{Key: "url.path", Value: "/items/77"}}}); n > f.Bytes/2 {
-		t.Errorf("%d rows, %d of %d bytes read", rows, n, f.Bytes)
+	if n, found := bytes(query.Query{Statuses: []signal.Status{signal.StatusError}, Attributes: []query.Match{{Key: "url.path", Value: "/items/77"}}}); n > f.Bytes/2 {
+		t.Errorf("%d rows, %d of %d bytes read", found, n, f.Bytes)
 	}
 }

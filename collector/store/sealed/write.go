@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -8,16 +9,16 @@ import (
 	"path/filepath"
 	"strings"
 
+	"weft/collector/store/sealed/build"
 	"weft/collector/store/sealed/column"
 	"weft/collector/store/sealed/index"
+	"weft/collector/store/sealed/rows"
+	"weft/collector/store/sealed/table"
 	"weft/internal/wal"
 )
 
 // Batch is one record of the log: an OTLP export request as it came, and when (Unix nanoseconds).
-type Batch struct {
-	Received int64
-	Raw      []byte
-}
+type Batch = build.Batch
 
 // Options are choices in writing. The zero value is a good one.
 type Options struct {
@@ -66,14 +67,36 @@ func removeAny(fs wal.FS, path string) error {
 	return nil
 }
 
+// WriteSpans writes the spans in batches under temporary names, beside path, and syncs them; Publish makes them visible.
+// The batches must stay unchanged meanwhile. After an error nothing is left.
+func WriteSpans(fs wal.FS, path string, batches []Batch, opts Options) (Summary, error) {
+	return writeAll(fs, path, build.Spans(batches, opts.Attributes))
+}
+
+// WriteLogs writes the log records in batches, as WriteSpans does spans.
+func WriteLogs(fs wal.FS, path string, batches []Batch, opts Options) (Summary, error) {
+	return writeAll(fs, path, build.Logs(batches, opts.Attributes))
+}
+
+func writeAll(fs wal.FS, path string, all *build.Rows) (Summary, error) {
+	o, err := create(fs, path, all.Defs)
+	if err != nil {
+		return Summary{}, err
+	}
+	if err := o.write(all); err != nil {
+		return Summary{}, errors.Join(fmt.Errorf("write %s: %w", path, err), o.abandon())
+	}
+	return o.finish(all.Schema)
+}
+
 // output is a pair of files being written.
 type output struct {
 	fs      wal.FS
 	path    string
 	f       wal.File
-	w       *column.Writer
+	w       *table.Writer
 	entries []index.Entry
-	rows    int64
+	n       int64 // rows
 	sum     Summary
 }
 
@@ -83,7 +106,7 @@ func create(fs wal.FS, path string, defs []column.Def) (*output, error) {
 		return nil, err
 	}
 	o := &output{fs: fs, path: path, f: f}
-	if o.w, err = column.NewWriter(f, defs); err != nil {
+	if o.w, err = table.NewWriter(f, defs); err != nil {
 		return nil, errors.Join(err, o.abandon())
 	}
 	return o, nil
@@ -104,19 +127,34 @@ func (o *output) abandon() error {
 var errTooMany = errors.New("more rows than a file may have")
 
 // add enters rows in the index; they are counted in the row group that comes next.
-func (o *output) add(entries []index.Entry, rows int) error {
-	if o.rows+int64(rows) > math.MaxUint32 {
+func (o *output) add(entries []index.Entry, n int) error {
+	if o.n+int64(n) > math.MaxUint32 {
 		return errTooMany
 	}
 	for _, e := range entries {
-		o.entries = append(o.entries, index.Entry{Key: e.Key, Row: e.Row + uint32(o.rows)})
+		o.entries = append(o.entries, index.Entry{Key: e.Key, Row: e.Row + uint32(o.n)})
 	}
-	o.rows += int64(rows)
+	o.n += int64(n)
 	return nil
 }
 
+// write writes rows as a row group and enters them in the index.
+func (o *output) write(all *build.Rows) error {
+	o.sum.Duplicates += all.Gathered - int64(len(all.Order))
+	o.sum.Faulty += all.Faulty
+	o.sum.Malformed += all.Malformed
+	for _, row := range all.Order {
+		o.sum.observe(all.Time(row), all.Received(row))
+	}
+	o.sum.addServices(all.Services())
+	if err := o.w.Group(all.Table, all.Order); err != nil {
+		return err
+	}
+	return o.add(all.Entries(), len(all.Order))
+}
+
 // finish writes the footer and the index, and syncs both files.
-func (o *output) finish(s *schema) (Summary, error) {
+func (o *output) finish(s *rows.Schema) (Summary, error) {
 	sum, err := o.close(s)
 	if err != nil {
 		return Summary{}, errors.Join(fmt.Errorf("write %s: %w", o.path, err), o.abandon())
@@ -127,8 +165,12 @@ func (o *output) finish(s *schema) (Summary, error) {
 	return sum, nil
 }
 
-func (o *output) close(s *schema) (Summary, error) {
-	facts, summary, err := s.facts(o.sum)
+func (o *output) close(s *rows.Schema) (Summary, error) {
+	summary, err := json.Marshal(o.sum)
+	if err != nil {
+		return o.sum, err
+	}
+	facts, err := s.Facts(summary)
 	if err != nil {
 		return o.sum, err
 	}

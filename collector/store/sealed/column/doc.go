@@ -1,7 +1,7 @@
-// Package column writes and reads the columns of a Parquet file, whatever they mean.
+// Package column reads the columns of a Parquet file that package table has written, whatever they mean.
 //
-// A Table holds rows in memory, column by column; a Writer puts it into a file as one row group, in any order of its
-// rows; a Reader reads single pages. Columns are flat and optional, so that a field nobody fills costs nothing.
+// A Reader reads single pages, through a Cursor that counts what it read. Columns are flat and optional, so that a field
+// nobody fills costs nothing.
 //
 // A row group's pages and Bloom filters lie in one piece, so that it can be copied to another file. Behind all of them
 // come the column indexes, then the offset indexes, in order of row group and column. The footer has the CRC32C of each

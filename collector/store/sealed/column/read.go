@@ -101,7 +101,7 @@ func ReadMeta(r io.ReaderAt, size int64) (*Meta, error) {
 }
 
 func readFooter(r io.ReaderAt, size int64) ([]byte, error) {
-	if size < int64(len(magic)+len(footerTag)+sumLen+tailLen) {
+	if size < int64(len(Magic)+len(FooterTag)+sumLen+tailLen) {
 		return nil, damaged("it has %d bytes", size)
 	}
 	var tail [tailLen]byte
@@ -109,15 +109,15 @@ func readFooter(r io.ReaderAt, size int64) ([]byte, error) {
 		return nil, err
 	}
 	n := int64(binary.LittleEndian.Uint32(tail[:]))
-	if string(tail[4:]) != magic || n > maxFooter || n > size-int64(len(magic)+len(footerTag)+sumLen+tailLen) {
+	if string(tail[4:]) != Magic || n > maxFooter || n > size-int64(len(Magic)+len(FooterTag)+sumLen+tailLen) {
 		return nil, damaged("it does not end as a Parquet file does")
 	}
-	raw := make([]byte, len(footerTag)+sumLen+int(n))
+	raw := make([]byte, len(FooterTag)+sumLen+int(n))
 	if err := readFull(r, raw, size-tailLen-int64(len(raw))); err != nil {
 		return nil, err
 	}
-	footer := raw[len(footerTag)+sumLen:]
-	if string(raw[:len(footerTag)]) != footerTag || binary.LittleEndian.Uint32(raw[len(footerTag):]) != crc32.Checksum(footer, castagnoli) {
+	footer := raw[len(FooterTag)+sumLen:]
+	if string(raw[:len(FooterTag)]) != FooterTag || binary.LittleEndian.Uint32(raw[len(FooterTag):]) != crc32.Checksum(footer, castagnoli) {
 		return nil, damaged("the footer's checksum is wrong")
 	}
 	return footer, nil
@@ -147,7 +147,7 @@ func parseMeta(raw []byte, size int64) (m *Meta, err error) {
 		m.bytes += 64 + len(kv.Key) + len(kv.Value)
 	}
 	var sums [][2]uint32
-	if err := json.Unmarshal([]byte(m.Facts[factSums]), &sums); err != nil || len(sums) != len(f.RowGroups) {
+	if err := json.Unmarshal([]byte(m.Facts[FactSums]), &sums); err != nil || len(sums) != len(f.RowGroups) {
 		return nil, damaged("%d row groups, checksums of %d", len(f.RowGroups), len(sums))
 	}
 	first := int64(0)
@@ -231,7 +231,7 @@ func (m *Meta) group(in *format.RowGroup, end, size int64) (Group, error) {
 		k.meta = nil
 		g.Chunks = append(g.Chunks, k)
 	}
-	if g.start < int64(len(magic)) || g.end < g.start || g.end > size {
+	if g.start < int64(len(Magic)) || g.end < g.start || g.end > size {
 		return g, damaged("bytes %d to %d", g.start, g.end)
 	}
 	return g, nil
