@@ -39,11 +39,17 @@ func (d *Decoder) Span(in *otlp.Span) Span {
 		Scope: own(in.Scope.Name), ScopeVersion: own(in.Scope.Version), ScopeAttributes: scopeAttributes(in.Scope), ScopeSchema: own(in.Scope.SchemaURL),
 		DroppedAttributes: in.DroppedAttributes, DroppedEvents: in.DroppedEvents, DroppedLinks: in.DroppedLinks,
 	}
-	for _, e := range in.Events().All() {
-		s.Events = append(s.Events, Event{Time: int64(e.Timestamp()), Name: e.Name(), Attributes: attributes(e.Attributes())})
+	if len(in.Events) > 0 {
+		s.Events = make([]Event, 0, len(in.Events))
+		in.EachEvent(func(e *otlp.Event) {
+			s.Events = append(s.Events, Event{int64(e.Time), own(e.Name), attributes(e.Attrs), e.DroppedAttributes})
+		})
 	}
-	for _, l := range in.Links().All() {
-		s.Links = append(s.Links, Link{TraceID: TraceID(l.TraceID()), SpanID: SpanID(l.SpanID()), Attributes: attributes(l.Attributes())})
+	if len(in.Links) > 0 {
+		s.Links = make([]Link, 0, len(in.Links))
+		in.EachLink(func(l *otlp.Link) {
+			s.Links = append(s.Links, Link{l.TraceID, l.SpanID, attributes(l.Attrs), own(l.TraceState), l.Flags, l.DroppedAttributes})
+		})
 	}
 	return s
 }

@@ -279,7 +279,7 @@ func idText(v *otlp.Value) string {
 	case otlp.Text:
 		return first.Text()
 	case otlp.Int, otlp.Bool:
-		return first.String()
+		return signal.ValueText(&first)
 	}
 	return ""
 }

@@ -89,7 +89,7 @@ func (b *logBuilder) add(l *otlp.Log, received int64, batch int) {
 	if l.Body.Type == otlp.Text {
 		setText(b.body, row, l.Body.Text())
 	} else {
-		setText(b.body, row, l.Body.String())
+		setText(b.body, row, signal.ValueText(&l.Body))
 	}
 	setText(b.event, row, l.EventName)
 	setInt(b.flags, row, int64(l.Flags))
