@@ -88,7 +88,7 @@ metrics: {retention: 48h, out_of_order: 10m}
 	if err := config.Parse("store.yaml", []byte(text), &cfg); err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Durability != "power" || cfg.Traces != (segment.Retention{Age: 24 * time.Hour, Bytes: 1 << 30}) || cfg.Metrics.Retention != 48*time.Hour {
+	if cfg.Durability != "power" || cfg.Traces != (segment.Retention{Age: 24 * time.Hour, Bytes: 1 << 30, Tail: store.DefaultConfig().Traces.Tail}) || cfg.Metrics.Retention != 48*time.Hour {
 		t.Fatalf("%+v", cfg)
 	}
 	bad := store.Config{Durability: "hope", ReservePercent: 99, Logs: segment.Retention{Age: -1, Bytes: 1}}

@@ -34,6 +34,8 @@ var sideways = []struct{ from, to, why string }{
 	{"*", "internal/config", "every part names its faults by YAML key"},
 	{"*", "internal/sample", "the words that proxies, control and the engine share"},
 	{"collector/store/*", "collector/store/segment", "both stores of records are segments"},
+	{"collector/store/*", "collector/store/key", "what is found is found by its key"},
+	{"collector/store/*", "collector/store/records", "what the stores of spans and of log records share"},
 	{"collector/store/*", "collector/store/sealed", "the segments, and the stores that read them, hold sealed files"},
 	{"collector/store/storetest", "collector/store/*", "one suite for all stores"},
 	{"internal/distro", "internal/otlp", "the receiver looks into what it takes"},
