@@ -30,11 +30,12 @@ func Assemble(id string, spans []signal.Span, logs []signal.Log) (Whole, bool) {
 	w := Whole{Spans: uniqueSpans(spans), Logs: uniqueLogs(logs)}
 	j := newJoin(math.MaxInt, &Stats{})
 	for i := range w.Spans {
-		f := facts.Read(&w.Spans[i])
-		j.span(0, &w.Spans[i], &f)
+		s := facts.Read(&w.Spans[i])
+		j.span(0, &s)
 	}
 	for i := range w.Logs {
-		j.log(0, &w.Logs[i])
+		l := facts.ReadLog(&w.Logs[i])
+		j.log(0, &l)
 	}
 	all := j.exchanges()
 	if own := j.named(id); own != nil {
@@ -101,7 +102,7 @@ func (j *join) logGroup(l *signal.Log) *group {
 	if t := j.byTrace[l.TraceID]; t != nil {
 		return t.group
 	}
-	return j.groupOf(facts.ID(l.RequestID))
+	return j.groupOf(facts.ReadLog(l).RequestID)
 }
 
 // union is the first exchange with what the others touched.

@@ -3,11 +3,9 @@ package correlate
 import (
 	"bytes"
 	"cmp"
-	"math"
 	"slices"
 	"strings"
 	"time"
-	"unique"
 
 	"weft/collector/signal"
 )
@@ -123,7 +121,7 @@ func (r *row) began(t *trace) bool {
 
 func (r *row) matches(f *Filter) bool {
 	switch h := &r.head; {
-	case f.Route != "" && h.route.Value() != f.Route,
+	case f.Route != "" && h.route != f.Route,
 		f.Status != nil && !f.Status(int(h.status)),
 		f.Error && !r.failed(),
 		h.end-h.start < int64(f.MinDuration):
@@ -133,9 +131,9 @@ func (r *row) matches(f *Filter) bool {
 }
 
 func (r *row) touches(service string) bool {
-	name, found := unique.Make(service), false
+	found := false
 	r.parts(func(_ *trace, p *part) {
-		found = found || slices.ContainsFunc(p.touched, func(t touched) bool { return t.service == name })
+		found = found || slices.ContainsFunc(p.touched, func(t touched) bool { return t.service == service })
 	})
 	return found
 }
@@ -155,7 +153,7 @@ func (r *row) exchange() Exchange {
 	h := &r.head
 	e := Exchange{
 		RequestID: h.requestID, ClientRequestID: h.clientRequestID, RootSpan: h.span, Start: h.start, Duration: h.end - h.start,
-		Status: int(h.status), Method: h.method.Value(), Route: h.route.Value(), Service: h.service.Value(), Error: r.failed(), Attempts: 1,
+		Status: int(h.status), Method: h.method, Route: h.route, Service: h.service, Error: r.failed(), Attempts: 1,
 	}
 	if h.kind != signal.KindServer {
 		e.RootSpan = signal.SpanID{}
@@ -168,9 +166,9 @@ func (r *row) exchange() Exchange {
 			smallest = p.requestID
 		}
 		for _, t := range p.touched {
-			services[t.service.Value()] = true
+			services[t.service] = true
 			if t.as&asRepaired != 0 {
-				dropped[t.service.Value()] = true
+				dropped[t.service] = true
 			}
 		}
 	})
@@ -230,7 +228,7 @@ func (g *group) droppedInto(t *trace) (string, bool) {
 	}
 	for _, o := range g.traces {
 		if o != t && o.is(top.service, served) {
-			return top.service.Value(), true
+			return top.service, true
 		}
 	}
 	return "", false
@@ -243,42 +241,6 @@ func exchangesOf(g *group) []Exchange {
 		out[i] = rows[i].exchange()
 	}
 	return out
-}
-
-// list walks from the most recently touched group. It stops when what is left was last touched before the oldest
-// exchange it would return had begun. A lone call to a database is no request; it is still found by its ID.
-func (j *join) list(f Filter) []Exchange {
-	limit := f.Limit
-	if limit <= 0 {
-		limit = j.count * maxGateways
-	}
-	var best, rows []row
-	oldest := row{head: head{start: math.MinInt64}} // of the best, once there are enough
-	for g := j.head; g != nil && g.touched >= oldest.head.start; g = g.next {
-		rows = g.rows(rows[:0])
-		for i := range rows {
-			if !rows[i].head.noRequest && rows[i].matches(&f) && newerRow(rows[i], oldest) < 0 {
-				best = append(best, rows[i])
-			}
-		}
-		if len(best) >= 2*limit || len(best) >= limit && oldest.group == nil {
-			slices.SortFunc(best, newerRow)
-			best = best[:limit]
-			oldest = best[limit-1]
-		}
-	}
-	slices.SortFunc(best, newerRow)
-	best = best[:min(len(best), limit)]
-	out := make([]Exchange, len(best))
-	for i := range best {
-		out[i] = best[i].exchange()
-	}
-	return out
-}
-
-func newerRow(a, b row) int {
-	return cmp.Or(cmp.Compare(b.head.start, a.head.start), strings.Compare(b.head.requestID, a.head.requestID),
-		bytes.Compare(b.head.span[:], a.head.span[:]))
 }
 
 func sortedKeys(set map[string]bool) []string {

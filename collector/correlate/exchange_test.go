@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"weft/collector/correlate/facts"
 	"weft/collector/signal"
 	"weft/internal/semconv"
 )
@@ -78,8 +80,8 @@ func TestExchange(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			c := New(DefaultConfig())
-			c.Spans(epoch, s.spans)
-			c.Logs(epoch, s.logs)
+			c.Spans(epoch, facts.Spans(s.spans))
+			c.Logs(epoch, facts.Logs(s.logs))
 			var got []string
 			for _, e := range c.List(Filter{}) {
 				got = append(got, describe(e))
@@ -112,9 +114,9 @@ func checkAssembled(t *testing.T, spans []signal.Span, logs []signal.Log, listed
 func TestLateSignalsJoin(t *testing.T) {
 	c := New(DefaultConfig())
 	spans := dropped("r")
-	c.Spans(epoch, spans[:4])
-	c.Spans(epoch.Add(30*time.Second), spans[4:])
-	c.Logs(epoch.Add(31*time.Second), []signal.Log{logOf(2, "orders", "r")})
+	c.Spans(epoch, facts.Spans(spans[:4]))
+	c.Spans(epoch.Add(30*time.Second), facts.Spans(spans[4:]))
+	c.Logs(epoch.Add(31*time.Second), facts.Logs([]signal.Log{logOf(2, "orders", "r")}))
 	got := c.List(Filter{})
 	if len(got) != 1 || len(got[0].TraceIDs) != 2 || !slices.Equal(got[0].DroppedBy, []string{"storefront"}) {
 		t.Fatalf("got %+v", got)
@@ -126,7 +128,7 @@ func TestFindByAnyID(t *testing.T) {
 	spans := shop(1, "r")
 	spans[0].ClientRequestID = "mine"
 	spans[0].Attributes[semconv.ClientTraceID] = traceID(9).String()
-	c.Spans(epoch, spans)
+	c.Spans(epoch, facts.Spans(spans))
 	for _, id := range []string{"r", traceID(1).String(), "mine", traceID(9).String()} {
 		if got := c.Find(id); len(got) != 1 || got[0].RequestID != "r" || got[0].ClientRequestID != "mine" {
 			t.Errorf("Find(%q) = %+v", id, got)
@@ -147,7 +149,7 @@ func TestFilter(t *testing.T) {
 			spans[0].Attributes[semconv.HTTPResponseStatusCode] = int64(503)
 			spans[0].Attributes[semconv.HTTPRoute] = "/api/checkout"
 		}
-		c.Spans(epoch.Add(time.Duration(i)*time.Second), spans)
+		c.Spans(epoch.Add(time.Duration(i)*time.Second), facts.Spans(spans))
 	}
 	for _, tc := range []struct {
 		name   string
@@ -171,12 +173,51 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// TestListBesideSpans: a list that lets others have their turn is sorted, has nothing twice, and has all that rests.
+func TestListBesideSpans(t *testing.T) {
+	c, now := New(DefaultConfig()), epoch
+	const resting = 3000
+	for i := range resting {
+		s := facts.Span{Trace: traceOf(1<<40 + uint64(i)), ID: spanID(i), Kind: signal.KindServer, Service: "rests", Start: now.UnixNano() + int64(i)}
+		c.Spans(now, []facts.Span{s})
+	}
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	writer.Go(func() {
+		traffic := newTraffic()
+		for range 200 {
+			now = now.Add(100 * time.Millisecond)
+			spans, logs := traffic.next(now)
+			c.Spans(now, spans)
+			c.Logs(now, logs)
+		}
+	})
+	for range 10 {
+		all, met, rests := c.List(Filter{}), map[signal.TraceID]bool{}, 0
+		for i, e := range all {
+			if met[e.TraceIDs[0]] || i > 0 && newestFirst(all[i-1], e) > 0 {
+				t.Fatalf("exchange %d of %d comes twice or out of order", i, len(all))
+			}
+			met[e.TraceIDs[0]] = true
+			if e.Service == "rests" {
+				rests++
+			}
+		}
+		if rests != resting {
+			t.Fatalf("%d of %d that rest", rests, resting)
+		}
+		if some := c.List(Filter{Service: "rests", Limit: 10}); len(some) != 10 || some[0].Start != epoch.UnixNano()+resting-1 {
+			t.Fatalf("the newest of those that rest: %+v", some)
+		}
+	}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Exchanges = 10
 	c := New(cfg)
 	for i := range 100 {
-		c.Spans(epoch.Add(time.Duration(i)*time.Second), shop(byte(i+1), fmt.Sprintf("r%02d", i)))
+		c.Spans(epoch.Add(time.Duration(i)*time.Second), facts.Spans(shop(byte(i+1), fmt.Sprintf("r%02d", i))))
 	}
 	if got := c.List(Filter{}); len(got) != 10 || c.Stats().ExchangesEvicted != 90 {
 		t.Errorf("%d exchanges, evicted %d", len(got), c.Stats().ExchangesEvicted)
@@ -192,7 +233,7 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestOneRequestIDForEverJoinsNoMoreThanItsBound(t *testing.T) {
 	c := New(DefaultConfig())
 	for i := range 200 {
-		c.Spans(epoch, shop(byte(i+1), "always-the-same"))
+		c.Spans(epoch, facts.Spans(shop(byte(i+1), "always-the-same")))
 	}
 	s := c.Stats()
 	if s.JoinsRefused == 0 || s.Exchanges < 10 {
@@ -235,8 +276,8 @@ func TestDroppedTraceIsAdopted(t *testing.T) {
 
 func TestReplayFillsMemoryAndCountsNothing(t *testing.T) {
 	c := New(DefaultConfig())
-	c.Replay(epoch.Add(time.Second), shop(1, "r"), []signal.Log{logOf(0, "billing", "r")})
-	c.Spans(epoch.Add(2*time.Second), shop(1, "r")) // sent again after the restart
+	c.Replay(epoch.Add(time.Second), facts.Spans(shop(1, "r")), facts.Logs([]signal.Log{logOf(0, "billing", "r")}))
+	c.Spans(epoch.Add(2*time.Second), facts.Spans(shop(1, "r"))) // sent again after the restart
 	if got := c.List(Filter{}); len(got) != 1 || !slices.Contains(got[0].Services, "billing") {
 		t.Errorf("exchanges %+v", got)
 	}

@@ -2,75 +2,112 @@ package correlate
 
 import (
 	"slices"
+	"strings"
 
 	"weft/collector/correlate/facts"
+	"weft/collector/correlate/intern"
 	"weft/collector/signal"
 )
 
 // join ties traces and request IDs into groups. A group is one exchange, or the several gateway requests of one trace.
 type join struct {
-	limit     int
-	count     int
-	stats     *Stats
-	byTrace   map[signal.TraceID]*trace
-	byID      map[string]*group   // request IDs that are not a trace ID
-	byClient  map[string][]*group // clients' own IDs: they find, but never join
-	head, end *group              // most and least recently touched
+	limit    int
+	now      int64
+	stats    *Stats
+	texts    *intern.Texts
+	service  string // the last one: spans come by resource
+	byTrace  map[signal.TraceID]*trace
+	byID     map[string]*group   // request IDs that are not a trace ID
+	byClient map[string][]*group // clients' own IDs: they find, but never join
+	recent
+	idle idle
 }
 
 type group struct {
 	traces      []*trace
 	loose       []part   // logs that carry a request ID but no trace ID
 	ids, client []string // its keys in byID and byClient
-	touched     int64
+	weight      int      // see join.weigh
+	placed      int64    // when it was put to the front
+	order       uint64   // how many were before
 	next, prev  *group
+
+	roomTraces [1]*trace
 }
 
 const maxIDs = 16 // request IDs of one group, and groups found by one client ID
 
 func newJoin(limit int, stats *Stats) *join {
-	return &join{limit: limit, stats: stats, byTrace: map[signal.TraceID]*trace{},
+	return &join{limit: limit, stats: stats, texts: intern.New(), byTrace: map[signal.TraceID]*trace{},
 		byID: map[string]*group{}, byClient: map[string][]*group{}}
 }
 
-func (j *join) span(now int64, s *signal.Span, f *facts.Facts) {
-	t := j.trace(s.TraceID)
-	t.add(s, f)
-	j.tie(t.group, f.RequestID)
-	if f.ClientRequestID != "" {
-		j.client(t.group, f.ClientRequestID)
+// span takes in a span and returns its request ID in memory of its own.
+func (j *join) span(now int64, s *facts.Span) (requestID string) {
+	j.now = max(j.now, now)
+	t := j.trace(s.Trace)
+	p, known := t.part(s.RequestID)
+	if requestID = p.requestID; requestID != s.RequestID {
+		requestID = strings.Clone(s.RequestID)
 	}
-	if f.ClientTrace != "" {
-		j.client(t.group, f.ClientTrace)
+	t.add(&named{s, j.name(s.Service), requestID, j.texts}, p)
+	if !known {
+		j.tie(t.group, requestID)
 	}
-	j.touch(t.group, now)
+	if s.ClientRequestID != "" {
+		j.client(t.group, s.ClientRequestID)
+	}
+	if s.ClientTrace != "" {
+		j.client(t.group, s.ClientTrace)
+	}
+	j.weigh(t)
+	j.touch(t.group)
+	return requestID
 }
 
-func (j *join) log(now int64, l *signal.Log) {
-	requestID := facts.ID(l.RequestID)
+func (j *join) log(now int64, l *facts.Log) {
+	j.now = max(j.now, now)
 	switch {
-	case !l.TraceID.IsZero():
-		t := j.trace(l.TraceID)
-		t.part(requestID).touch(l.Service, asAny)
-		j.tie(t.group, requestID)
-		j.touch(t.group, now)
-	case requestID != "":
-		g := j.groupOf(requestID)
-		loosePart(g, requestID).touch(l.Service, asAny)
-		j.touch(g, now)
+	case !l.Trace.IsZero():
+		t := j.trace(l.Trace)
+		p, known := t.part(l.RequestID)
+		p.touch(j.name(l.Service), asAny)
+		if !known {
+			j.tie(t.group, strings.Clone(l.RequestID))
+		}
+		j.weigh(t)
+		j.touch(t.group)
+	case l.RequestID != "":
+		g := j.groupOf(l.RequestID)
+		loosePart(g, l.RequestID).touch(j.name(l.Service), asAny)
+		j.touch(g)
 	default:
 		j.stats.Unrelated++
 	}
+}
+
+// name is a service's name in memory of its own.
+func (j *join) name(view string) string {
+	if view != j.service {
+		j.service = j.texts.Own(view)
+	}
+	return j.service
 }
 
 // trace finds the trace's record, or makes it in a group of its own.
 func (j *join) trace(id signal.TraceID) *trace {
 	t := j.byTrace[id]
 	if t == nil {
-		t = &trace{id: id, group: j.newGroup()}
-		t.group.traces = append(t.group.traces, t)
-		j.byTrace[id] = t
+		t = j.newTrace(id, j.newGroup())
 	}
+	return t
+}
+
+func (j *join) newTrace(id signal.TraceID, g *group) *trace {
+	t := j.idle.trace()
+	t.id, t.group = id, g
+	g.traces = append(g.traces, t)
+	j.byTrace[id] = t
 	return t
 }
 
@@ -83,10 +120,14 @@ func (j *join) groupOf(requestID string) *group {
 	g := j.byID[requestID]
 	if g == nil {
 		g = j.newGroup()
-		g.ids = append(g.ids, requestID)
-		j.byID[requestID] = g
+		j.own(g, strings.Clone(requestID))
 	}
 	return g
+}
+
+func (j *join) own(g *group, requestID string) {
+	g.ids = append(g.ids, requestID)
+	j.byID[requestID] = g
 }
 
 // traceIDOf reads a request ID that is a trace ID as Weft writes it: 32 lower-case digits.
@@ -102,7 +143,7 @@ func traceIDOf(requestID string) (signal.TraceID, bool) {
 	return signal.ParseTraceID(requestID)
 }
 
-// tie joins the group with the one of the request ID.
+// tie joins the group with the one of the request ID, which is in memory of its own.
 func (j *join) tie(g *group, requestID string) {
 	if requestID == "" {
 		return
@@ -111,9 +152,7 @@ func (j *join) tie(g *group, requestID string) {
 		if t := j.byTrace[id]; t != nil {
 			j.merge(g, t.group)
 		} else if len(g.traces) < maxTraces {
-			t = &trace{id: id, group: g}
-			g.traces = append(g.traces, t)
-			j.byTrace[id] = t
+			j.newTrace(id, g)
 		} else {
 			j.stats.JoinsRefused++
 		}
@@ -122,8 +161,7 @@ func (j *join) tie(g *group, requestID string) {
 	if known := j.byID[requestID]; known != nil {
 		j.merge(g, known)
 	} else if len(g.ids) < maxIDs {
-		g.ids = append(g.ids, requestID)
-		j.byID[requestID] = g
+		j.own(g, requestID)
 	} else {
 		j.stats.JoinsRefused++
 	}
@@ -150,7 +188,7 @@ func (j *join) merge(a, b *group) {
 	for _, p := range b.loose {
 		mine := loosePart(a, p.requestID)
 		for _, t := range p.touched {
-			mine.touch(t.service.Value(), t.as)
+			mine.touch(t.service, t.as)
 		}
 	}
 	clients := b.client
@@ -158,7 +196,7 @@ func (j *join) merge(a, b *group) {
 	for _, id := range clients {
 		j.client(a, id)
 	}
-	j.unlink(b)
+	j.drop(b)
 }
 
 func loosePart(g *group, requestID string) *part {
@@ -167,7 +205,7 @@ func loosePart(g *group, requestID string) *part {
 			return &g.loose[i]
 		}
 	}
-	g.loose = append(g.loose, part{requestID: requestID})
+	g.loose = append(g.loose, part{requestID: strings.Clone(requestID)})
 	return &g.loose[len(g.loose)-1]
 }
 
@@ -182,6 +220,7 @@ func (j *join) client(g *group, id string) {
 		oldest.client = slices.DeleteFunc(oldest.client, func(have string) bool { return have == id })
 		known = slices.Delete(known, 0, 1)
 	}
+	id = strings.Clone(id)
 	g.client = append(g.client, id)
 	j.byClient[id] = append(known, g)
 }
@@ -196,67 +235,6 @@ func (j *join) forgetClients(g *group) {
 		}
 	}
 	g.client = nil
-}
-
-func (j *join) newGroup() *group {
-	g := &group{}
-	j.count++
-	g.next = j.head
-	if j.head != nil {
-		j.head.prev = g
-	}
-	j.head = g
-	if j.end == nil {
-		j.end = g
-	}
-	return g
-}
-
-// touch moves the group to the front, and forgets the last ones beyond the limit.
-func (j *join) touch(g *group, now int64) {
-	g.touched = now
-	if j.head != g {
-		j.unlink(g)
-		j.count++
-		g.prev, g.next = nil, j.head
-		if j.head != nil {
-			j.head.prev = g
-		}
-		j.head = g
-		if j.end == nil {
-			j.end = g
-		}
-	}
-	for j.count > j.limit {
-		j.evict(j.end)
-	}
-}
-
-func (j *join) unlink(g *group) {
-	j.count--
-	if g.prev != nil {
-		g.prev.next = g.next
-	} else {
-		j.head = g.next
-	}
-	if g.next != nil {
-		g.next.prev = g.prev
-	} else {
-		j.end = g.prev
-	}
-	g.prev, g.next = nil, nil
-}
-
-func (j *join) evict(g *group) {
-	j.stats.ExchangesEvicted++
-	for _, t := range g.traces {
-		delete(j.byTrace, t.id)
-	}
-	for _, id := range g.ids {
-		delete(j.byID, id)
-	}
-	j.forgetClients(g)
-	j.unlink(g)
 }
 
 // find is every exchange of the groups that an ID names.

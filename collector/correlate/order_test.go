@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"weft/collector/correlate/facts"
 	"weft/collector/signal"
 	"weft/internal/semconv"
 )
@@ -55,8 +56,8 @@ func TestOrderDoesNotMatter(t *testing.T) {
 				rapid.SampledFrom([]string{"", "r1", "r3", traceID(2).String()}).Draw(t, "request")))
 		}
 		straight := New(DefaultConfig())
-		straight.Spans(epoch, spans)
-		straight.Logs(epoch, logs)
+		straight.Spans(epoch, facts.Spans(spans))
+		straight.Logs(epoch, facts.Logs(logs))
 
 		shuffled := New(DefaultConfig())
 		now := epoch
@@ -64,13 +65,13 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		late := rapid.Permutation(logs).Draw(t, "log order")
 		for _, s := range order {
 			now = now.Add(time.Duration(rapid.IntRange(0, 90).Draw(t, "later")) * time.Second)
-			shuffled.Spans(now, []signal.Span{s})
+			shuffled.Spans(now, []facts.Span{facts.Read(&s)})
 			if len(late) > 0 && rapid.Bool().Draw(t, "log now") {
-				shuffled.Logs(now, late[:1])
+				shuffled.Logs(now, facts.Logs(late[:1]))
 				late = late[1:]
 			}
 		}
-		shuffled.Logs(now, late)
+		shuffled.Logs(now, facts.Logs(late))
 		if a, b := exchangesText(straight), exchangesText(shuffled); a != b {
 			t.Fatalf("straight\n%s\nshuffled\n%s", a, b)
 		}
@@ -82,7 +83,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 
 // walk counts the groups by their links, and checks every index on the way.
 func (c *Correlator) walk() int {
-	n := 0
+	n, weight := 0, 0
 	for g := c.join.head; g != nil; g = g.next {
 		for _, t := range g.traces {
 			if t.group != g || c.join.byTrace[t.id] != t {
@@ -95,6 +96,13 @@ func (c *Correlator) walk() int {
 			}
 		}
 		n++
+		weight += g.weight
+		for _, t := range g.traces {
+			weight += t.weight
+		}
+	}
+	if weight != c.join.weight {
+		panic(fmt.Sprintf("groups weigh %d, counted %d", weight, c.join.weight))
 	}
 	return n
 }
@@ -104,7 +112,7 @@ func FuzzSpans(f *testing.F) {
 	f.Add([]byte("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"), "r", "payment")
 	f.Add([]byte{}, "", "")
 	f.Fuzz(func(t *testing.T, raw []byte, requestID, service string) {
-		cfg := Config{Exchanges: 3, Seen: 10, Pending: 3, SpanNames: 2, Calls: 4, Edges: 3, Services: 2}
+		cfg := Config{Exchanges: 3, Seen: 10, Pending: 3, SpanNames: 2, ServiceCalls: 3, Calls: 4, ServiceEdges: 2, Edges: 3, Services: 2}
 		c := New(cfg)
 		now := epoch
 		var all []signal.Span
@@ -119,8 +127,8 @@ func FuzzSpans(f *testing.F) {
 			}
 			all = append(all, s)
 			now = now.Add(time.Duration(raw[7]) * time.Second)
-			c.Spans(now, []signal.Span{s})
-			c.Logs(now, []signal.Log{{TraceID: s.TraceID, RequestID: s.RequestID, Service: service}})
+			c.Spans(now, facts.Spans([]signal.Span{s}))
+			c.Logs(now, facts.Logs([]signal.Log{{TraceID: s.TraceID, RequestID: s.RequestID, Service: service}}))
 		}
 		if n := c.walk(); n > cfg.Exchanges {
 			t.Fatalf("%d exchanges of %d", n, cfg.Exchanges)
@@ -137,22 +145,6 @@ func FuzzSpans(f *testing.F) {
 	})
 }
 
-func BenchmarkSpans(b *testing.B) {
-	c := New(DefaultConfig())
-	spans := shop(1, "")
-	b.ReportAllocs()
-	now := epoch
-	for i := 0; b.Loop(); i++ {
-		now = now.Add(3 * time.Millisecond)
-		for k := range spans {
-			s := &spans[k]
-			s.TraceID[1], s.TraceID[2], s.TraceID[3], s.TraceID[4] = byte(i), byte(i>>8), byte(i>>16), byte(i>>24)
-		}
-		c.Spans(now, spans)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(spans)), "ns/span")
-}
-
 func BenchmarkList(b *testing.B) {
 	c := New(DefaultConfig())
 	for i := range 20_000 {
@@ -162,7 +154,7 @@ func BenchmarkList(b *testing.B) {
 			s.TraceID[1], s.TraceID[2] = byte(i), byte(i>>8)
 			s.Start += int64(i) * 1e6
 		}
-		c.Spans(epoch.Add(time.Duration(i)*time.Millisecond), spans)
+		c.Spans(epoch.Add(time.Duration(i)*time.Millisecond), facts.Spans(spans))
 	}
 	b.Run("newest", func(b *testing.B) {
 		b.ReportAllocs()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"weft/collector/correlate"
+	"weft/collector/correlate/facts"
 	"weft/collector/signal"
 	"weft/internal/sample"
 	"weft/internal/semconv"
@@ -143,8 +144,8 @@ type world struct {
 
 func newWorld(t *testing.T, spans []signal.Span, logs []signal.Log) *world {
 	w := &world{t: t, spans: &spanStore{spans: spans}, logs: &logStore{logs: logs}, correlator: correlate.New(correlate.DefaultConfig())}
-	w.correlator.Spans(epoch.Add(time.Second), spans)
-	w.correlator.Logs(epoch.Add(time.Second), logs)
+	w.correlator.Spans(epoch.Add(time.Second), facts.Spans(spans))
+	w.correlator.Logs(epoch.Add(time.Second), facts.Logs(logs))
 	w.use(verdictList{
 		current: []sample.Verdict{
 			verdictOn("payment", "payment-2", sample.Healthy, 30, time.Hour), verdictOn("payment", "payment-3", sample.Healthy, 2, -time.Hour),

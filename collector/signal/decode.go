@@ -1,77 +1,85 @@
 package signal
 
 import (
+	"bytes"
 	"cmp"
 	"strings"
+	"unicode/utf8"
 
-	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
-	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"weft/internal/otlp"
 	"weft/internal/semconv"
 )
 
-// Spans decodes every span of a batch.
-func Spans(batch ptrace.Traces) []Span {
-	out := make([]Span, 0, batch.SpanCount())
-	for _, rs := range batch.ResourceSpans().All() {
-		resource := attributes(rs.Resource().Attributes())
-		for _, ss := range rs.ScopeSpans().All() {
-			for _, s := range ss.Spans().All() {
-				out = append(out, span(s, resource, ss.Scope().Name()))
-			}
-		}
-	}
-	return out
+// FromSpan is the span in memory of its own. Text that is not UTF-8 is mended.
+func FromSpan(s *otlp.Span) Span { return new(Decoder).Span(s) }
+
+// FromLog is the log record in memory of its own. Text that is not UTF-8 is mended.
+func FromLog(l *otlp.Log) Log { return new(Decoder).Log(l) }
+
+// Decoder decodes one item after another; those of one resource share its attributes. The zero Decoder is ready. It is
+// not safe for concurrent use.
+type Decoder struct {
+	raw               []byte // of the resource that was decoded last
+	resource          Attributes
+	service, instance string
 }
 
-func span(in ptrace.Span, resource Attributes, scope string) Span {
-	attrs := attributes(in.Attributes())
+// Span is the span in memory of its own.
+func (d *Decoder) Span(in *otlp.Span) Span {
+	d.from(in.Resource)
+	attrs := attributes(in.Attrs)
 	s := Span{
-		TraceID: TraceID(in.TraceID()), SpanID: SpanID(in.SpanID()), ParentID: SpanID(in.ParentSpanID()),
-		Name: in.Name(), Kind: Kind(in.Kind()), Start: int64(in.StartTimestamp()), End: int64(in.EndTimestamp()),
-		Status: Status(in.Status().Code()), StatusMessage: in.Status().Message(),
-		Service: resource.Text(semconv.ServiceName), Instance: resource.Text(semconv.ServiceInstanceID),
+		TraceID: in.TraceID, SpanID: in.SpanID, ParentID: in.ParentID, TraceState: own(in.TraceState), Flags: in.Flags,
+		Name: own(in.Name), Kind: Kind(in.Kind), Start: int64(in.Start), End: int64(in.End),
+		Status: Status(in.Status), StatusMessage: own(in.StatusMessage), Service: d.service, Instance: d.instance,
 		RequestID: requestID(attrs), ClientRequestID: attrs.Text(semconv.ClientRequestID),
-		Attributes: attrs, Resource: resource, Scope: scope,
+		Attributes: attrs, Resource: d.resource, ResourceSchema: own(in.Resource.SchemaURL),
+		Scope: own(in.Scope.Name), ScopeVersion: own(in.Scope.Version), ScopeAttributes: scopeAttributes(in.Scope), ScopeSchema: own(in.Scope.SchemaURL),
+		DroppedAttributes: in.DroppedAttributes, DroppedEvents: in.DroppedEvents, DroppedLinks: in.DroppedLinks,
 	}
-	for _, e := range in.Events().All() {
-		s.Events = append(s.Events, Event{Time: int64(e.Timestamp()), Name: e.Name(), Attributes: attributes(e.Attributes())})
+	if len(in.Events) > 0 {
+		s.Events = make([]Event, 0, len(in.Events))
+		in.EachEvent(func(e *otlp.Event) {
+			s.Events = append(s.Events, Event{int64(e.Time), own(e.Name), attributes(e.Attrs), e.DroppedAttributes})
+		})
 	}
-	for _, l := range in.Links().All() {
-		s.Links = append(s.Links, Link{TraceID: TraceID(l.TraceID()), SpanID: SpanID(l.SpanID()), Attributes: attributes(l.Attributes())})
+	if len(in.Links) > 0 {
+		s.Links = make([]Link, 0, len(in.Links))
+		in.EachLink(func(l *otlp.Link) {
+			s.Links = append(s.Links, Link{l.TraceID, l.SpanID, attributes(l.Attrs), own(l.TraceState), l.Flags, l.DroppedAttributes})
+		})
 	}
 	return s
 }
 
-// Logs decodes every record of a batch.
-func Logs(batch plog.Logs) []Log {
-	out := make([]Log, 0, batch.LogRecordCount())
-	for _, rl := range batch.ResourceLogs().All() {
-		resource := attributes(rl.Resource().Attributes())
-		for _, sl := range rl.ScopeLogs().All() {
-			for _, r := range sl.LogRecords().All() {
-				out = append(out, logRecord(r, resource))
-			}
-		}
-	}
-	return out
-}
-
-func logRecord(in plog.LogRecord, resource Attributes) Log {
-	attrs := attributes(in.Attributes())
+// Log is the log record in memory of its own.
+func (d *Decoder) Log(in *otlp.Log) Log {
+	d.from(in.Resource)
+	attrs := attributes(in.Attrs)
 	l := Log{
-		Time: cmp.Or(int64(in.Timestamp()), int64(in.ObservedTimestamp())), Observed: int64(in.ObservedTimestamp()),
-		TraceID: TraceID(in.TraceID()), SpanID: SpanID(in.SpanID()),
-		Service: resource.Text(semconv.ServiceName), Instance: resource.Text(semconv.ServiceInstanceID),
-		RequestID: requestID(attrs), Severity: strings.ToUpper(cmp.Or(in.SeverityText(), in.SeverityNumber().String())),
-		SeverityNumber: int32(in.SeverityNumber()), Body: in.Body().AsString(), Attributes: attrs, Resource: resource,
+		Time: cmp.Or(int64(in.Time), int64(in.Observed)), Observed: int64(in.Observed),
+		TraceID: in.TraceID, SpanID: in.SpanID, Flags: in.Flags, Service: d.service, Instance: d.instance, RequestID: requestID(attrs),
+		Severity:       strings.ToUpper(cmp.Or(own(in.SeverityText), plog.SeverityNumber(in.SeverityNumber).String())),
+		SeverityNumber: in.SeverityNumber, Body: own(in.Body.String()), EventName: own(in.EventName),
+		Attributes: attrs, DroppedAttributes: in.DroppedAttributes, Resource: d.resource, ResourceSchema: own(in.Resource.SchemaURL),
+		Scope: own(in.Scope.Name), ScopeVersion: own(in.Scope.Version), ScopeAttributes: scopeAttributes(in.Scope), ScopeSchema: own(in.Scope.SchemaURL),
 	}
 	// Applications that log IDs as plain fields are as findable as those that fill the OTLP columns.
 	if l.TraceID.IsZero() {
 		l.TraceID, _ = ParseTraceID(attrs.Text(semconv.TraceIDLog))
 	}
 	return l
+}
+
+// from decodes the resource, unless the item before had the same.
+func (d *Decoder) from(resource *otlp.Resource) {
+	// The bytes are compared, not where they lie: a buffer may be used again for another batch.
+	if d.resource == nil || !bytes.Equal(d.raw, resource.Raw) {
+		d.raw, d.resource = bytes.Clone(resource.Raw), attributes(resource.Attrs)
+		d.service, d.instance = d.resource.Text(semconv.ServiceName), d.resource.Text(semconv.ServiceInstanceID)
+	}
 }
 
 // requestID is the first alias that holds text; instrumentations write header attributes as lists.
@@ -88,4 +96,45 @@ func requestID(attrs Attributes) string {
 	return ""
 }
 
-func attributes(in pcommon.Map) Attributes { return in.AsRaw() }
+func scopeAttributes(scope *otlp.Scope) Attributes {
+	if len(scope.Attrs) == 0 {
+		return nil
+	}
+	return attributes(scope.Attrs)
+}
+
+func attributes(in []otlp.Attr) Attributes { return mend(otlp.Owned(in)).(map[string]any) }
+
+// Valid is the text, with U+FFFD in the place of what is not UTF-8.
+func Valid(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+// own is valid text in memory of its own.
+func own(view string) string { return strings.Clone(Valid(view)) }
+
+// mend makes all text in an attribute value valid.
+func mend(value any) any {
+	switch v := value.(type) {
+	case string:
+		return Valid(v)
+	case []any:
+		for i := range v {
+			v[i] = mend(v[i])
+		}
+	case map[string]any:
+		for key, item := range v {
+			if text, ok := item.(string); !ok || !utf8.ValidString(text) {
+				v[key] = mend(item)
+			}
+			if !utf8.ValidString(key) {
+				delete(v, key)
+				v[Valid(key)] = mend(item)
+			}
+		}
+	}
+	return value
+}

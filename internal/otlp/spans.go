@@ -285,3 +285,22 @@ func (l *Link) read(buf []byte) (fault string, err error) {
 		}
 	}
 }
+
+// FirstLink is where the span's first link points; zero when it has none.
+func (s *Span) FirstLink() (trace [16]byte, span [8]byte) {
+	if len(s.Links) == 0 {
+		return trace, span
+	}
+	c, f := cursor{buf: s.Links[0]}, field{}
+	for {
+		if ok, err := c.next(&f); !ok || err != nil { // checked by the walk
+			return trace, span
+		}
+		switch f.id {
+		case 1:
+			id(trace[:], f.data)
+		case 2:
+			id(span[:], f.data)
+		}
+	}
+}

@@ -17,7 +17,7 @@ type Config struct {
 	Replay time.Duration `mapstructure:"replay"`
 	// FlushInterval is how often RED metrics and the service graph are written to the metric store.
 	FlushInterval time.Duration `mapstructure:"flush_interval"`
-	// Limits bound the correlator's memory.
+	// Limits bound the correlator's memory and the label sets of the metrics it generates; see docs/operations.md.
 	Limits correlate.Config `mapstructure:"limits"`
 }
 

@@ -2,6 +2,7 @@ package correlate
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -15,7 +16,12 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
+	"weft/collector/correlate/facts"
 	"weft/collector/store"
 )
 
@@ -131,6 +137,52 @@ func TestExchangesSurviveARestartAndCountOnce(t *testing.T) {
 	// A reload hands the same correlator on.
 	if again := w.start(t, k); again.Correlator() != ext.Correlator() || len(again.Correlator().Find(pcommon.TraceID{2}.String())) != 1 {
 		t.Error("the reload forgot")
+	}
+}
+
+// TestAnOffenderIsNamed: a service that puts IDs into span names is a metric and a warning.
+func TestAnOffenderIsNamed(t *testing.T) {
+	w := newWorld(t)
+	core, logged := observer.New(zap.WarnLevel)
+	reader := sdkmetric.NewManualReader()
+	settings := extensiontest.NewNopSettings(component.MustNewType(componentType))
+	settings.Logger, settings.MeterProvider = zap.New(core), sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+	cfg := defaultConfig().(*Config)
+	cfg.FlushInterval, cfg.Limits.SpanNames = 10*time.Millisecond, 5
+	created, err := NewKeeper().ExtensionFactory().Create(t.Context(), settings, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := created.Start(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = created.Shutdown(context.Background()) }()
+	for i := range 50 {
+		s := facts.Span{Trace: [16]byte{1}, ID: [8]byte{1, byte(i)}, Kind: 2, Service: "legacy", Name: fmt.Sprintf("GET /items/%d", i)}
+		created.(*Extension).Correlator().Spans(time.Now(), []facts.Span{s})
+	}
+	for deadline := time.Now().Add(10 * time.Second); logged.Len() == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no warning")
+		}
+	}
+	if got := logged.All()[0].ContextMap(); got["service"] != "legacy" || got["label"] != "span_name" || got["example"] == "" {
+		t.Errorf("logged %v", got)
+	}
+	var all metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, m := range all.ScopeMetrics[0].Metrics {
+		if sum, ok := m.Data.(metricdata.Sum[int64]); ok && m.Name == "weft_series_overflowed_items" {
+			p := sum.DataPoints[0]
+			service, _ := p.Attributes.Value("service")
+			found = p.Value == 45 && service.AsString() == "legacy"
+		}
+	}
+	if !found {
+		t.Errorf("metrics %+v", all.ScopeMetrics)
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"go.uber.org/zap"
 
 	"weft/collector/correlate"
-	"weft/collector/signal"
 	"weft/collector/store"
 )
 
@@ -22,10 +21,11 @@ type Keeper struct {
 	mu         sync.Mutex
 	cfg        correlate.Config
 	correlator *correlate.Correlator
+	named      complaints // used by the extension that runs; there is one at a time
 }
 
 // NewKeeper makes no correlator yet.
-func NewKeeper() *Keeper { return &Keeper{} }
+func NewKeeper() *Keeper { return &Keeper{named: complaints{}} }
 
 // get is the correlator for cfg, and whether it is new and therefore empty.
 func (k *Keeper) get(cfg correlate.Config) (c *correlate.Correlator, fresh bool) {
@@ -93,18 +93,28 @@ func (e *Extension) Start(ctx context.Context, host component.Host) error {
 func (e *Extension) replay(ctx context.Context) error {
 	began := time.Now()
 	since := began.Add(-e.cfg.Replay)
-	var spans, logs int
-	err := e.metrics.Traces.Replay(ctx, since, func(received time.Time, batch []signal.Span) error {
-		spans += len(batch)
-		e.correlator.Replay(received, batch, nil)
+	var r reader
+	var spans, logs, unreadable int
+	err := e.metrics.Traces.Log.Replay(ctx, since, func(received time.Time, batch []byte) error {
+		taken, err := r.readSpans(batch)
+		if spans += len(taken); err != nil {
+			unreadable++
+		}
+		e.correlator.Replay(received, taken, nil)
 		return nil
 	})
 	if err == nil {
-		err = e.metrics.Logs.Replay(ctx, since, func(received time.Time, batch []signal.Log) error {
-			logs += len(batch)
-			e.correlator.Replay(received, nil, batch)
+		err = e.metrics.Logs.Log.Replay(ctx, since, func(received time.Time, batch []byte) error {
+			taken, err := r.readLogs(batch)
+			if logs += len(taken); err != nil {
+				unreadable++
+			}
+			e.correlator.Replay(received, nil, taken)
 			return nil
 		})
+	}
+	if unreadable > 0 { // a reader of one request will find them too; the collector starts nevertheless
+		e.set.Logger.Warn("batches in the stores could not be read to their end", zap.Int("batches", unreadable))
 	}
 	e.set.Logger.Info("correlator filled from the stores", zap.Int("spans", spans), zap.Int("logs", logs), zap.Duration("took", time.Since(began)))
 	return err
@@ -121,8 +131,9 @@ func (e *Extension) flush(ctx context.Context) {
 			defer cancel()
 			e.write(last)
 			return
-		case <-tick.C:
+		case now := <-tick.C:
 			e.write(ctx)
+			e.complain(now)
 		}
 	}
 }

@@ -12,10 +12,9 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"weft/collector/correlate"
-	"weft/collector/signal"
 )
 
-// feed hands what is stored to the correlator. It never refuses: the stores have it.
+// feed hands what a pipeline has stored to the correlator. It never refuses: the stores have it.
 type feed struct{ correlator *correlate.Correlator }
 
 func newFeed() *feed { return &feed{} }
@@ -34,14 +33,27 @@ func (f *feed) Start(_ context.Context, host component.Host) error {
 func (f *feed) Shutdown(context.Context) error      { return nil }
 func (f *feed) Capabilities() consumer.Capabilities { return consumer.Capabilities{} }
 
+// ConsumeTraces goes by way of the bytes, as everything that is received does.
 func (f *feed) ConsumeTraces(_ context.Context, batch ptrace.Traces) error {
-	f.correlator.Spans(time.Now(), signal.Spans(batch))
-	return nil
+	raw, err := new(ptrace.ProtoMarshaler).MarshalTraces(batch)
+	if err != nil {
+		return err
+	}
+	var r reader
+	spans, err := r.readSpans(raw)
+	f.correlator.Spans(time.Now(), spans)
+	return err
 }
 
 func (f *feed) ConsumeLogs(_ context.Context, batch plog.Logs) error {
-	f.correlator.Logs(time.Now(), signal.Logs(batch))
-	return nil
+	raw, err := new(plog.ProtoMarshaler).MarshalLogs(batch)
+	if err != nil {
+		return err
+	}
+	var r reader
+	logs, err := r.readLogs(raw)
+	f.correlator.Logs(time.Now(), logs)
+	return err
 }
 
 // ConsumeMetrics is where stored metrics end: they belong to no single request.

@@ -1,82 +1,60 @@
-// Package facts reads what a span says about its request.
+// Package facts reads what a span or a log record says about its request.
+//
+// There are two ways to the same facts: ReadWire from the bytes a batch came in, for all that comes in, and Read from a
+// decoded span, for the signals of one request. Both fill in what the attributes say (said.go), and one set of rules
+// makes facts of it; a test holds the two against each other.
 package facts
 
-import (
-	"cmp"
+import "weft/collector/signal"
 
-	"weft/collector/signal"
-	"weft/internal/semconv"
-)
-
-// Facts are what a span says about its request, read once from its attributes.
-type Facts struct {
-	Proxy           string // "gateway", "sidecar" or empty
-	Method, Route   string
-	Status          int // HTTP, 0 for none
-	Resend          int // 0 for the first attempt
+// Span is what a span says about its request. Text may be a view into the bytes it was read from, and is valid UTF-8.
+type Span struct {
+	Trace           signal.TraceID
+	ID, Parent      signal.SpanID
+	Link            Key // where its first link points
+	Linked          bool
+	Kind            signal.Kind
+	Code            signal.Status // OTLP's
+	Proxy           Proxy
 	Failed          bool
 	Repaired        bool   // the sidecar put a dropped trace back together
+	Status          uint16 // HTTP, 0 for none
+	Resend          uint16 // 0 for the first attempt
+	Start, End      int64  // Unix nanoseconds
+	Name            string
+	Service         string
+	Instance        string
+	Method, Route   string
 	Called          string // the service that a proxy's attempt was made at
-	Database        string // db.system of a database client
+	Database        Database
 	RequestID       string
 	ClientRequestID string // the untrusted caller's own
 	ClientTrace     string
 }
 
-// Names that instrumentations older than the stable conventions use.
+// Proxy is what kind of proxy made a span.
+type Proxy uint8
+
+// The kinds of proxy.
 const (
-	oldHTTPStatus = "http.status_code"
-	oldHTTPMethod = "http.method"
-	oldDBSystem   = "db.system"
-	dbSystem      = "db.system.name"
+	NoProxy Proxy = iota
+	Gateway
+	Sidecar
+	OtherProxy
 )
 
-// Read reads the attributes of s.
-func Read(s *signal.Span) Facts {
-	a := s.Attributes
-	f := Facts{
-		Proxy: a.Text(semconv.WeftProxy), Called: a.Text(semconv.WeftService),
-		Method:    cmp.Or(a.Text(semconv.HTTPRequestMethod), a.Text(oldHTTPMethod)),
-		Status:    int(cmp.Or(a.Int(semconv.HTTPResponseStatusCode), a.Int(oldHTTPStatus))),
-		RequestID: ID(s.RequestID), ClientRequestID: ID(s.ClientRequestID),
-		Resend: int(min(max(a.Int(semconv.HTTPResendCount), 0), 1<<15)),
-	}
-	switch s.Kind {
-	case signal.KindServer:
-		f.Route = cmp.Or(a.Text(semconv.HTTPRoute), a.Text(semconv.URLPath))
-		f.ClientTrace = ID(a.Text(semconv.ClientTraceID))
-	case signal.KindClient:
-		f.Database = cmp.Or(a.Text(dbSystem), a.Text(oldDBSystem))
-	}
-	if f.Status < 0 || f.Status > 999 {
-		f.Status = 0
-	}
-	f.Repaired, _ = a[semconv.WeftTraceRepaired].(bool)
-	// A client marks 4xx as an error, but a refused request does not speak against the service.
-	f.Failed = f.Status >= 500 || s.Status == signal.StatusError && (f.Status < 400 || f.Status >= 500)
-	return f
-}
+// Database is what a database client's span says of the database. Only System is always there.
+type Database struct{ System, Peer, Name, Address string }
 
-// ID is the ID, or nothing when it is longer than any that Weft accepts.
-func ID(id string) string {
-	if len(id) > 128 {
-		return ""
-	}
-	return id
+// Log is what a log record says about its request. Text may be a view, as in Span.
+type Log struct {
+	Trace     signal.TraceID
+	Span      signal.SpanID
+	Time      int64 // Unix nanoseconds
+	Service   string
+	Instance  string
+	RequestID string
 }
-
-// Gateway is a gateway's span of a request that it took in.
-func (f *Facts) Gateway(s *signal.Span) bool {
-	return f.Proxy == "gateway" && s.Kind == signal.KindServer
-}
-
-// Inbound is a sidecar's span of a request that it hands to its own service.
-func (f *Facts) Inbound(s *signal.Span) bool {
-	return f.Proxy == "sidecar" && s.Kind == signal.KindServer
-}
-
-// Outbound is a proxy's span of one attempt at an endpoint.
-func (f *Facts) Outbound(s *signal.Span) bool { return f.Proxy != "" && s.Kind == signal.KindClient }
 
 // Key names a span.
 type Key struct {
@@ -86,3 +64,21 @@ type Key struct {
 
 // At is the span's name.
 func At(trace signal.TraceID, span signal.SpanID) Key { return Key{Trace: trace, Span: span} }
+
+// Key is the span's name.
+func (s *Span) Key() Key { return Key{s.Trace, s.ID} }
+
+// ParentKey is its parent's name.
+func (s *Span) ParentKey() Key { return Key{s.Trace, s.Parent} }
+
+// Duration is in nanoseconds, never negative.
+func (s *Span) Duration() int64 { return max(0, s.End-s.Start) }
+
+// Entry is a gateway's span of a request that it took in.
+func (s *Span) Entry() bool { return s.Proxy == Gateway && s.Kind == signal.KindServer }
+
+// Inbound is a sidecar's span of a request that it hands to its own service.
+func (s *Span) Inbound() bool { return s.Proxy == Sidecar && s.Kind == signal.KindServer }
+
+// Outbound is a proxy's span of one attempt at an endpoint.
+func (s *Span) Outbound() bool { return s.Proxy != NoProxy && s.Kind == signal.KindClient }

@@ -2,341 +2,209 @@ package red
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	"weft/collector/correlate/facts"
 	"weft/collector/signal"
-	"weft/internal/semconv"
 )
 
 // graph counts calls between services, each request once per edge whatever proxies stand between (docs/decisions/0031):
 // a proxy's attempt names the service it was made at, so it is an edge by itself, and retries are not counted; without
 // proxies an edge is a client span and the server span whose parent it is.
 type graph struct {
-	cfg      Config
-	stats    *Stats
-	calls    *calls
-	services *services
-	edges    map[edgeKey]*edge
-	pending  map[facts.Key]half
-	queue    []expiry // in order of deadline
-	flushes  flushes
-	// replaying is true while spans are taken in that were counted before.
-	replaying bool
-	// sidecars holds when a service's own sidecar was last heard: the sidecar's server spans count, not the service's.
-	sidecars map[string]time.Time
-	// queried holds the databases that a service's own client spans name: TCP connections to them count no more.
-	queried map[edgeKey]struct{}
+	cfg     Config
+	m       *Meter
+	users   *service // whoever calls a service from outside
+	edges   int      // of all services
+	pending *pending
+	flushes flushes
 }
 
-type edgeKey struct{ client, server, connection string }
-
-const (
-	toDatabase  = "database"
-	toQueue     = "messaging_system"
-	virtualNode = "virtual_node"
-)
-
-type edge struct {
-	failed  uint64
-	seconds histogram
-	labels  []Label
-	series  *histogramSeries
-	touched time.Time
-	written bool
-}
-
-// half is a span that waits for the other half of its call, keyed by the client span's ID.
-type half struct {
-	is       uint8
-	held     bool // a server span not counted yet: it may be its sidecar's request seen again
+// measured is what a span tells of one call.
+type measured struct {
 	failed   bool
-	service  string
-	call     callKey
-	seconds  float64
+	replayed bool  // it was counted before a restart
+	took     int64 // nanoseconds
+	end      int64 // Unix nanoseconds
 	at       observed
-	end      int64
-	deadline int64 // Unix nanoseconds
 }
-
-const (
-	isClient  uint8 = iota + 1
-	isServer        // waits for its parent
-	isInbound       // a sidecar's server span; its child is the same request again
-)
-
-type expiry struct {
-	key      facts.Key
-	deadline int64
-}
-
-// waitFor lets the other half come 30 s late from another agent.
-const waitFor = 45 * time.Second
 
 // sidecarFor is how long a service counts as having a sidecar after the last span of it.
-const sidecarFor = 5 * time.Minute
+const sidecarFor = int64(5 * time.Minute)
 
 func newGraph(cfg Config, m *Meter) *graph {
-	return &graph{cfg: cfg, stats: &m.stats, calls: m.calls, services: m.services, edges: map[edgeKey]*edge{}, pending: map[facts.Key]half{},
-		sidecars: map[string]time.Time{}, queried: map[edgeKey]struct{}{}}
+	return &graph{cfg: cfg, m: m, users: newService("user"), pending: newPending(cfg.Pending)}
 }
 
 // span counts one new span in calls, services and edges.
-func (g *graph) span(now time.Time, s *signal.Span, f *facts.Facts) {
-	h := half{
-		failed: f.Failed, service: s.Service, call: callKey{s.Service, s.Name, s.Kind, s.Status}, seconds: float64(s.Duration()) / 1e9, end: s.End,
-		at: observed{s.TraceID, f.RequestID, min(s.End/1e6, now.UnixMilli())},
+func (g *graph) span(now int64, s *facts.Span, requestID string) {
+	of := g.m.services.get(now, s.Service)
+	m := measured{failed: s.Failed, replayed: g.m.replaying, took: s.Duration(), end: s.End,
+		at: observed{s.Trace, requestID, min(s.End, now) / 1e6}}
+	if s.Kind == signal.KindServer {
+		g.server(now, of, s, &m)
+		return
 	}
+	g.m.calls.count(now, of, callKey{s.Name, s.Kind, s.Code}, &m)
 	switch s.Kind {
-	case signal.KindServer:
-		g.server(now, s, f, h)
 	case signal.KindClient:
-		g.calls.count(now, h.call, h.seconds, h.at)
-		g.client(now, s, f, h)
+		g.client(now, of, s, &m)
 	case signal.KindProducer:
-		g.calls.count(now, h.call, h.seconds, h.at)
-		g.calling(now, s, h, toQueue)
+		g.calling(now, &half{key: s.Key(), is: isClient, service: of, measured: m}, toQueue)
 	case signal.KindConsumer:
-		g.calls.count(now, h.call, h.seconds, h.at)
-		g.called(now, parentOrLink(s), h, toQueue)
-	default:
-		g.calls.count(now, h.call, h.seconds, h.at)
+		parent := s.ParentKey()
+		if s.Parent.IsZero() && s.Linked {
+			parent = s.Link
+		}
+		g.called(now, &half{key: parent, is: isServer, service: of, measured: m}, toQueue)
 	}
 }
 
-func parentOrLink(s *signal.Span) facts.Key {
-	if s.ParentID.IsZero() && len(s.Links) > 0 {
-		return facts.At(s.Links[0].TraceID, s.Links[0].SpanID)
+func (g *graph) server(now int64, of *service, s *facts.Span, m *measured) {
+	if s.Service != "" {
+		of.heard(now, s.Instance, s.Proxy != facts.NoProxy)
 	}
-	return facts.At(s.TraceID, s.ParentID)
-}
-
-func (g *graph) server(now time.Time, s *signal.Span, f *facts.Facts, h half) {
-	g.services.instance(now, s.Service, s.Instance, f.Proxy != "")
-	parent := facts.At(s.TraceID, s.ParentID)
+	h := half{kind: s.Kind, code: s.Code, service: of, measured: *m}
 	switch {
-	case f.Inbound(s):
-		g.sidecars[s.Service] = now
-		g.serve(now, h)
-		own := facts.At(s.TraceID, s.SpanID)
-		if child, ok := g.pending[own]; ok && child.is == isServer {
-			delete(g.pending, own) // the service's own span of this request came first
+	case s.Inbound():
+		of.sidecar = now
+		g.serve(now, &h, s.Name)
+		if child := g.pending.find(s.Key(), isServer); child != nil {
+			g.pending.drop(child) // the service's own span of this request came first
 			return
 		}
-		h.is = isInbound
-		g.wait(now, own, h)
-	case s.ParentID.IsZero():
-		g.serve(now, h)
-		g.edge(now, edgeKey{"user", s.Service, virtualNode}, h)
+		h.key, h.is = s.Key(), isInbound
+		g.wait(now, &h)
+	case s.Parent.IsZero():
+		g.serve(now, &h, s.Name)
+		g.edge(now, g.users, edgeTo{of.name, asUser}, m)
 	default:
-		if first, ok := g.pending[parent]; ok && first.is == isInbound {
-			delete(g.pending, parent)
+		if first := g.pending.find(s.ParentKey(), isInbound); first != nil {
+			g.pending.drop(first)
 			return
 		}
-		h.held = f.Proxy == "" && now.Sub(g.sidecars[s.Service]) < sidecarFor
-		if !h.held {
-			g.serve(now, h)
+		h.key, h.is = s.ParentKey(), isServer
+		h.held = s.Proxy == facts.NoProxy && now-of.sidecar < sidecarFor
+		if h.held {
+			h.name = g.m.texts.Own(s.Name)
+		} else {
+			g.serve(now, &h, s.Name)
 		}
-		g.called(now, parent, h, "")
+		g.called(now, &h, direct)
 	}
 }
 
 // serve counts a request that a service answered.
-func (g *graph) serve(now time.Time, h half) {
-	g.calls.count(now, h.call, h.seconds, h.at)
-	g.services.observe(now, h)
-}
-
-func (g *graph) client(now time.Time, s *signal.Span, f *facts.Facts, h half) {
-	switch {
-	case f.Outbound(s) && f.Called != "":
-		// The service's own client span of this call, if it has one, is the same call again.
-		delete(g.pending, facts.At(s.TraceID, s.ParentID))
-		if f.Resend > 0 {
-			return
-		}
-		key := edgeKey{client: s.Service, server: f.Called}
-		if f.Method == "" { // a TCP route's connection
-			key.connection = toDatabase
-			if _, ok := g.queried[key]; ok {
-				return
-			}
-			g.services.observe(now, h.of(f.Called))
-		}
-		g.edge(now, key, h)
-	case f.Proxy != "":
-	case f.Database != "":
-		key := edgeKey{s.Service, g.databaseName(s, f), toDatabase}
-		if len(g.queried) < g.cfg.Edges {
-			g.queried[key] = struct{}{}
-		}
-		g.services.observe(now, h.of(key.server))
-		g.edge(now, key, h)
-	default:
-		g.calling(now, s, h, "")
+func (g *graph) serve(now int64, h *half, name string) {
+	g.m.calls.count(now, h.service, callKey{name, h.kind, h.code}, &h.measured)
+	if h.service.name != "" {
+		h.service.answered(now, &h.measured)
 	}
 }
 
-// of is the same measurement as another service's.
-func (h half) of(service string) half {
-	h.service = service
-	return h
+func (g *graph) client(now int64, of *service, s *facts.Span, m *measured) {
+	switch {
+	case s.Outbound() && s.Called != "":
+		// The service's own client span of this call, if it has one, is the same call again.
+		if own := g.pending.any(s.ParentKey()); own != nil {
+			g.pending.drop(own)
+		}
+		if s.Resend > 0 {
+			return
+		}
+		to := edgeTo{s.Called, direct}
+		if s.Method == "" { // a TCP route's connection
+			to.as = toDatabase
+			if known := of.edges[to]; known != nil && known.queried {
+				return
+			}
+			g.m.services.get(now, s.Called).answered(now, m)
+		}
+		g.edge(now, of, to, m)
+	case s.Proxy != facts.NoProxy:
+	case s.Database.System != "":
+		name := databaseName(of, &s.Database)
+		g.m.services.get(now, name).answered(now, m)
+		if e := g.edge(now, of, edgeTo{name, toDatabase}, m); e != nil {
+			e.queried = true
+		}
+	default:
+		g.calling(now, &half{key: s.Key(), is: isClient, service: of, measured: *m}, direct)
+	}
 }
 
 // databaseName is the node of a database: the service of a TCP route that carries its name, else what the client calls it.
-func (g *graph) databaseName(s *signal.Span, f *facts.Facts) string {
-	names := []string{s.Attributes.Text("peer.service"), f.Database, s.Attributes.Text("db.namespace"), s.Attributes.Text("db.name"), s.Attributes.Text(semconv.ServerAddress)}
-	for _, name := range names {
-		if _, ok := g.edges[edgeKey{s.Service, name, toDatabase}]; ok && name != "" {
+func databaseName(of *service, d *facts.Database) string {
+	for _, name := range [...]string{d.Peer, d.System, d.Name, d.Address} {
+		if of.edges[edgeTo{name, toDatabase}] != nil {
 			return name
 		}
 	}
-	return cmp.Or(names[0], names[1])
+	return cmp.Or(d.Peer, d.System)
 }
 
 // calling pairs a client half with the server half that waits for it, or lets it wait.
-func (g *graph) calling(now time.Time, s *signal.Span, h half, connection string) {
-	key := facts.At(s.TraceID, s.SpanID)
-	if server, ok := g.pending[key]; ok && server.is == isServer {
-		delete(g.pending, key)
-		g.pair(now, h, server, connection)
+func (g *graph) calling(now int64, h *half, as connection) {
+	if server := g.pending.find(h.key, isServer); server != nil {
+		g.pending.drop(server)
+		g.pair(now, h, server, as)
 		return
 	}
-	h.is = isClient
-	g.wait(now, key, h)
+	g.wait(now, h)
 }
 
 // called pairs a server half with its client half, or lets it wait.
-func (g *graph) called(now time.Time, parent facts.Key, h half, connection string) {
-	if parent.Span.IsZero() {
+func (g *graph) called(now int64, h *half, as connection) {
+	if h.key.Span.IsZero() {
 		return
 	}
-	if client, ok := g.pending[parent]; ok && client.is == isClient {
-		delete(g.pending, parent)
-		g.pair(now, client, h, connection)
+	if client := g.pending.find(h.key, isClient); client != nil {
+		g.pending.drop(client)
+		g.pair(now, client, h, as)
 		return
 	}
-	h.is = isServer
-	g.wait(now, parent, h)
+	g.wait(now, h)
 }
 
-func (g *graph) pair(now time.Time, client, server half, connection string) {
+func (g *graph) pair(now int64, client, server *half, as connection) {
 	if server.held {
-		g.serve(now, server)
+		g.serve(now, server, server.name)
 	}
-	server.failed = server.failed || client.failed
-	g.edge(now, edgeKey{client.service, server.service, connection}, server)
+	m := server.measured
+	m.failed = m.failed || client.measured.failed
+	m.replayed = m.replayed && client.measured.replayed
+	g.edge(now, client.service, edgeTo{server.service.name, as}, &m)
 }
 
-func (g *graph) wait(now time.Time, key facts.Key, h half) {
-	if _, taken := g.pending[key]; taken {
+// wait lets a half wait for the other. When too many do, the one that waited longest gives up.
+func (g *graph) wait(now int64, h *half) {
+	if g.pending.any(h.key) != nil {
 		return // a second child of one client span: the first waits on
 	}
-	if len(g.pending) >= g.cfg.Pending || len(g.queue) >= 4*g.cfg.Pending {
-		g.stats.PendingDropped++
-		if h.held {
-			g.serve(now, h)
-		}
-		return
+	if g.pending.len() >= g.cfg.Pending {
+		g.m.stats.PendingDropped++
+		g.giveUp(now, g.pending.at(g.pending.oldest))
 	}
-	h.deadline = now.Add(waitFor).UnixNano()
-	g.pending[key] = h
-	g.queue = append(g.queue, expiry{key, h.deadline})
+	g.pending.add(now, h)
+}
+
+func (g *graph) giveUp(now int64, h *half) {
+	g.pending.drop(h)
+	if h.held {
+		g.serve(now, h, h.name)
+	}
 }
 
 // expire gives up on halves that waited long enough.
-func (g *graph) expire(now time.Time) {
-	done := 0
-	for done < len(g.queue) && now.UnixNano() >= g.queue[done].deadline {
-		key := g.queue[done].key
-		if h, ok := g.pending[key]; ok && h.deadline == g.queue[done].deadline {
-			delete(g.pending, key)
-			if h.held {
-				g.serve(now, h)
-			}
-			if h.is != isInbound {
-				g.stats.Unpaired++
-			}
-		}
-		done++
-	}
-	g.queue = g.queue[done:]
-}
-
-func (g *graph) edge(now time.Time, key edgeKey, h half) {
-	if key.client == "" || key.server == "" {
-		return
-	}
-	key.client, key.server = label(key.client, longestLabel), label(key.server, longestLabel)
-	one := g.edges[key]
-	if one == nil {
-		if len(g.edges) >= g.cfg.Edges {
-			g.stats.EdgesOverflowed++
+func (g *graph) expire(now int64) {
+	for g.pending.oldest != 0 {
+		h := g.pending.at(g.pending.oldest)
+		if h.deadline > now {
 			return
 		}
-		labels := []Label{{"client", key.client}, {"server", key.server}}
-		if key.connection != "" {
-			labels = with(labels, Label{"connection_type", key.connection})
+		if h.is != isInbound {
+			g.m.stats.Unpaired++
 		}
-		one = &edge{labels: labels, series: newHistogramSeries(semconv.ServiceGraphServer, labels)}
-		g.edges[key] = one
+		g.giveUp(now, h)
 	}
-	one.touched = now
-	if g.replaying {
-		return
-	}
-	if h.failed {
-		one.failed++
-	}
-	one.seconds.observe(h.seconds, h.at)
-}
-
-func (g *graph) flush(now time.Time, out []Series) []Series {
-	at := now.UnixMilli()
-	for key, one := range g.edges {
-		if now.Sub(one.touched) > idleFor {
-			delete(g.edges, key)
-			delete(g.queried, key)
-			continue
-		}
-		if !one.written {
-			one.written = true
-			zero := g.flushes.zeroAt(at)
-			out = one.series.zero(zero, append(out,
-				Series{Name: semconv.ServiceGraphRequests, Labels: one.labels, Time: zero},
-				Series{Name: semconv.ServiceGraphFailed, Labels: one.labels, Time: zero}))
-		}
-		var total uint64
-		for _, n := range one.seconds.counts {
-			total += n
-		}
-		out = append(out,
-			Series{Name: semconv.ServiceGraphRequests, Labels: one.labels, Value: float64(total), Time: at},
-			Series{Name: semconv.ServiceGraphFailed, Labels: one.labels, Value: float64(one.failed), Time: at})
-		out = one.series.flush(&one.seconds, at, out)
-	}
-	for service, last := range g.sidecars {
-		if now.Sub(last) > sidecarFor {
-			delete(g.sidecars, service)
-		}
-	}
-	g.flushes.last = at
-	return out
-}
-
-// neighbours are the services that this one calls, and those that call it, sorted.
-func (g *graph) neighbours(service string) (calls, calledBy []string) {
-	calls, calledBy = []string{}, []string{}
-	for key := range g.edges {
-		if key.client == service {
-			calls = append(calls, key.server)
-		}
-		if key.server == service && key.connection != virtualNode {
-			calledBy = append(calledBy, key.client)
-		}
-	}
-	slices.Sort(calls)
-	slices.Sort(calledBy)
-	return slices.Compact(calls), slices.Compact(calledBy)
 }

@@ -1,10 +1,8 @@
 package red
 
 import (
+	"math/bits"
 	"strconv"
-	"strings"
-	"time"
-	"unicode/utf8"
 
 	"weft/collector/signal"
 )
@@ -40,26 +38,32 @@ type histogram struct {
 	exemplars [buckets]seenRequest
 }
 
-// seenRequest is an exemplar before it is spelled out.
+// seenRequest is an exemplar before it is spelled out; at is 0 when there was none since the last flush.
 type seenRequest struct {
-	trace     signal.TraceID
-	requestID string
-	seconds   float64
-	at        int64 // Unix milliseconds; 0 = none since the last flush
-	flushed   int64 // the last one's
+	observed
+	seconds float64
+	flushed int64 // the last one's
 }
 
-func (h *histogram) observe(seconds float64, s observed) {
+// observe counts one call. Bounds double from 2 ms on, so that the bucket is a logarithm.
+func (h *histogram) observe(took int64, s *observed) {
 	i := 0
-	for i < len(bounds) && seconds > bounds[i] {
-		i++
+	if took > 0 {
+		i = min(bits.Len64(uint64(took-1)/2_000_000), buckets-1)
 	}
 	h.counts[i]++
-	h.sum += seconds
+	h.sum += float64(took) / 1e9
 	// A store takes a series' exemplars only in order of time.
 	if e := &h.exemplars[i]; s.at >= max(e.at, e.flushed+1) {
-		e.trace, e.requestID, e.seconds, e.at = s.trace, s.requestID, seconds, s.at
+		e.observed, e.seconds = *s, float64(took)/1e9
 	}
+}
+
+func (h *histogram) total() (n uint64) {
+	for _, count := range h.counts {
+		n += count
+	}
+	return n
 }
 
 // observed is the request that a measurement comes from.
@@ -76,7 +80,7 @@ func (e *seenRequest) take() []Exemplar {
 	trace := e.trace.String()
 	labels := []Label{{"trace_id", trace}}
 	if e.requestID != "" && len("request_id")+len(e.requestID)+len("trace_id")+len(trace) <= 128 {
-		labels = []Label{{"request_id", label(e.requestID, 128)}, {"trace_id", trace}}
+		labels = []Label{{"request_id", e.requestID}, {"trace_id", trace}}
 	}
 	out := []Exemplar{{Labels: labels, Value: e.seconds, Time: e.at}}
 	e.flushed, e.at = e.at, 0
@@ -133,9 +137,6 @@ func (s *histogramSeries) zero(at int64, out []Series) []Series {
 	return append(out, Series{Name: s.sum, Labels: s.plain, Time: at}, Series{Name: s.count, Labels: s.plain, Time: at})
 }
 
-// idleFor is how long a label set that nothing counts in is kept.
-const idleFor = 15 * time.Minute
-
 // flushes knows when series were last written.
 type flushes struct{ last int64 }
 
@@ -145,17 +146,4 @@ func (f *flushes) zeroAt(now int64) int64 {
 		return now - 1000
 	}
 	return max(f.last, now-60_000)
-}
-
-const other = "_other"
-
-// label makes telemetry's text fit to be a metric label.
-func label(text string, longest int) string {
-	if len(text) > longest {
-		text = text[:longest]
-	}
-	if !utf8.ValidString(text) {
-		text = strings.ToValidUTF8(text, "�")
-	}
-	return text
 }

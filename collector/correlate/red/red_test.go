@@ -16,7 +16,7 @@ import (
 
 var epoch = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
-var bounded = Config{Pending: 1000, SpanNames: 100, Calls: 1000, Edges: 100, Services: 50}
+var bounded = Config{Pending: 1000, Services: 50, SpanNames: 100, ServiceCalls: 300, Calls: 1000, ServiceEdges: 50, Edges: 100}
 
 // span makes one of ten milliseconds; IDs are small numbers, parent 0 is none.
 func span(id, parent byte, service string, kind signal.Kind, attrs signal.Attributes) signal.Span {
@@ -53,7 +53,7 @@ func record(m *Meter, now time.Time, spans ...signal.Span) {
 	m.Expire(now)
 	for i := range spans {
 		f := facts.Read(&spans[i])
-		m.Span(now, &spans[i], &f)
+		m.Span(now, &f, f.RequestID)
 	}
 }
 
@@ -256,49 +256,26 @@ func TestSeriesAreWhatGrafanaReads(t *testing.T) {
 }
 
 func TestExemplarWithoutRoomHasTheTraceOnly(t *testing.T) {
-	e := seenRequest{trace: signal.TraceID{1}, requestID: strings.Repeat("x", 79), at: 1}
+	e := seenRequest{observed: observed{signal.TraceID{1}, strings.Repeat("x", 79), 1}}
 	if got := e.take(); len(got[0].Labels) != 1 {
 		t.Errorf("labels %v exceed 128 characters", got[0].Labels)
 	}
-	e = seenRequest{trace: signal.TraceID{1}, requestID: strings.Repeat("x", 78), at: 1}
+	e = seenRequest{observed: observed{signal.TraceID{1}, strings.Repeat("x", 78), 1}}
 	if got := e.take(); len(got[0].Labels) != 2 {
 		t.Errorf("labels %v would have fit", got[0].Labels)
-	}
-}
-
-func TestCardinalityIsBoundedAndRecovers(t *testing.T) {
-	m := NewMeter(Config{Pending: 10, SpanNames: 1, Calls: 20, Edges: 3, Services: 4})
-	for i := range 200 {
-		s := span(byte(i), 0, fmt.Sprintf("svc%d", i%10), signal.KindServer, web(200))
-		s.SpanID[1], s.Name = byte(i>>8), fmt.Sprintf("GET /items/%d", i)
-		record(m, epoch, s)
-		c := span(byte(i), 0, "svc0", signal.KindClient, web(200))
-		c.SpanID[2] = 1
-		record(m, epoch, c)
-	}
-	stats := m.Stats()
-	if stats.CallsOverflowed == 0 || stats.EdgesOverflowed == 0 || stats.NamesOverflowed == 0 || stats.PendingDropped == 0 || stats.Pending != 10 {
-		t.Errorf("stats %+v", stats)
-	}
-	if len(m.calls.byKey) > 20 || len(m.graph.edges) > 3 || len(m.services.byName) > 5 {
-		t.Errorf("%d calls, %d edges, %d services", len(m.calls.byKey), len(m.graph.edges), len(m.services.byName))
-	}
-	m.Flush(epoch.Add(time.Hour))
-	if len(m.calls.byKey)+len(m.graph.edges)+len(m.calls.names)+len(m.graph.pending) != 0 {
-		t.Error("idle label sets were kept")
 	}
 }
 
 func BenchmarkSpan(b *testing.B) {
 	for _, kind := range []signal.Kind{signal.KindServer, signal.KindClient, signal.KindInternal} {
 		b.Run(kind.String(), func(b *testing.B) {
-			m := NewMeter(Config{Pending: 100_000, SpanNames: 100, Calls: 1500, Edges: 1000, Services: 200})
+			m := NewMeter(Config{Pending: 100_000, Services: 200, SpanNames: 100, ServiceCalls: 300, Calls: 1500, ServiceEdges: 100, Edges: 1000})
 			s := span(1, 2, "api", kind, web(200))
 			f := facts.Read(&s)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				s.SpanID[1], s.SpanID[2], s.SpanID[3], s.ParentID[1], s.ParentID[2] = byte(i), byte(i>>8), byte(i>>16), byte(i), byte(i>>8)
-				m.Span(epoch, &s, &f)
+				f.ID[1], f.ID[2], f.ID[3], f.Parent[1], f.Parent[2] = byte(i), byte(i>>8), byte(i>>16), byte(i), byte(i>>8)
+				m.Span(epoch, &f, "")
 			}
 		})
 	}
