@@ -162,6 +162,8 @@ func TestScanFindsLogsThatTheQueryWants(t *testing.T) {
 	})
 }
 
+var queryAll query.Query
+
 func TestScanReadsLittle(t *testing.T) {
 	f, _ := sealSpans(t, t.TempDir(), manySpans(30_000))
 	defer f.Close()
