@@ -33,7 +33,7 @@ type pipeline struct {
 	inhibitor  *inhibit.Inhibitor
 	outbox     *notify.Outbox
 	silences   *silence.Silences
-	stages     *sync.WaitGroup // notifications in the pipeline now
+	stages     *gate // notifications in the pipeline now
 }
 
 // newPipeline assembles it. metrics is a registry of its own: Alertmanager's names and ours must not meet.
@@ -43,7 +43,7 @@ func newPipeline(ctx context.Context, a *Alerts) (*pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{store: store, outbox: a.outbox, silences: a.silences, stages: &sync.WaitGroup{}}
+	p := &pipeline{store: store, outbox: a.outbox, silences: a.silences, stages: &gate{}}
 	// No rule inhibits yet: the verdict itself already says whose fault it is.
 	p.inhibitor = inhibit.NewInhibitor(store, nil, a.marker, log)
 	stage := am.NewPipelineBuilder(a.internals, featurecontrol.NoopFlags{}).New(
@@ -54,11 +54,38 @@ func newPipeline(ctx context.Context, a *Alerts) (*pipeline, error) {
 	return p, nil
 }
 
-// counted lets stop wait for notifications in flight; the dispatcher only cancels them.
-func counted(inFlight *sync.WaitGroup, stage am.Stage) am.Stage {
+// gate counts who is inside, and lets nobody in once it is closed.
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+	inside sync.WaitGroup
+}
+
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.inside.Add(1)
+	}
+	return !g.closed
+}
+
+// close waits until everybody has left.
+func (g *gate) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.inside.Wait()
+}
+
+// counted lets stop wait for notifications in flight. The dispatcher only cancels them, and one whose timer has just
+// fired may come in later still.
+func counted(stages *gate, stage am.Stage) am.Stage {
 	return am.StageFunc(func(ctx context.Context, l *slog.Logger, alerts ...*alert.Alert) (context.Context, []*alert.Alert, error) {
-		inFlight.Add(1)
-		defer inFlight.Done()
+		if !stages.enter() {
+			return ctx, nil, context.Canceled
+		}
+		defer stages.inside.Done()
 		return stage.Exec(ctx, l, alerts...)
 	})
 }
@@ -112,7 +139,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	p.inhibitor.WaitForLoading()
 	p.inhibitor.Stop()
 	running.Wait()
-	p.stages.Wait()
+	p.stages.close()
 	p.store.Close()
 	return nil
 }

@@ -78,7 +78,10 @@ func TestEveryScrapeBalances(t *testing.T) {
 			scrape(t, registry)
 		}
 	}
-	eventually(t, "points sent", func() bool { return scrape(t, registry)["metrics sent_items"] > 0 })
+	eventually(t, "points sent, and nothing queued that a stop would cut off", func() bool {
+		now := scrape(t, registry)
+		return now["metrics sent_items"] > 0 && now["traces queued_items"] == 0 && now["logs queued_items"] == 0
+	})
 	stop()
 	tel.Span(&Span{Name: "too late"})
 	got := scrape(t, registry)
