@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -37,6 +38,25 @@ type Extension struct {
 	traces, logs taker
 	metrics      metricStore
 	refused      metric.Int64Counter
+	last         atomic.Pointer[refusal]
+}
+
+// refusal is what a store last said no to, for a reason of its own.
+type refusal struct {
+	at  time.Time
+	why string
+}
+
+// refusalCounts is how long a refusal says that the stores refuse: senders come again within seconds.
+const refusalCounts = 15 * time.Second
+
+// Refusing says whether the stores refuse what comes, and why. The alert extension asks.
+func (e *Extension) Refusing() (bool, string) {
+	last := e.last.Load()
+	if last == nil || time.Since(last.at) > refusalCounts {
+		return false, ""
+	}
+	return true, last.why
 }
 
 type metricStore interface {
@@ -112,19 +132,21 @@ func (e *Extension) refuse(ctx context.Context, signal otlp.Signal, err error) e
 		reason, code = "too_large", codes.InvalidArgument
 	case errors.Is(err, store.ErrFull):
 		reason = "full"
+		e.last.Store(&refusal{time.Now(), fmt.Sprintf("%s cannot be stored: %v", signal, err)})
 	case ctx.Err() != nil:
 		reason = "cancelled"
 	default:
+		e.last.Store(&refusal{time.Now(), fmt.Sprintf("%s cannot be stored: %v", signal, err)})
 		e.set.Logger.Error("store cannot append", zap.String("signal", string(signal)), zap.Error(err))
 	}
 	e.refused.Add(ctx, 1, metric.WithAttributes(attribute.String("signal", string(signal)), attribute.String("reason", reason)))
 	if code == codes.InvalidArgument {
 		return status.Error(code, fmt.Sprintf("%s can never be stored: %v", signal, err))
 	}
-	refusal, detailErr := status.New(code, fmt.Sprintf("%s cannot be stored now: %v", signal, err)).
+	answer, detailErr := status.New(code, fmt.Sprintf("%s cannot be stored now: %v", signal, err)).
 		WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(max(e.cfg.RetryAfter, time.Second))})
 	if detailErr != nil {
 		return err
 	}
-	return refusal.Err()
+	return answer.Err()
 }

@@ -59,7 +59,8 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := correlate.New(correlate.DefaultConfig())
-			_, err := started(t, refusing{test.append}, c).Take(t.Context(), otlp.SignalTraces, encode(t, storetest.Batch(storetest.Span(1, 1))))
+			e := started(t, refusing{test.append}, c)
+			_, err := e.Take(t.Context(), otlp.SignalTraces, encode(t, storetest.Batch(storetest.Span(1, 1))))
 			got := status.Convert(err)
 			var retry time.Duration
 			for _, detail := range got.Details() {
@@ -67,6 +68,9 @@ func TestRefusals(t *testing.T) {
 			}
 			if got.Code() != test.code || retry != test.retry {
 				t.Errorf("answered %v, come again after %v", got.Code(), retry)
+			}
+			if says, why := e.Refusing(); says != (test.code == codes.Unavailable) || says && why == "" {
+				t.Errorf("refusing %v: %q", says, why)
 			}
 			if s := c.Stats(); s.Spans != 0 {
 				t.Errorf("%d spans of a batch that is not stored were counted", s.Spans)

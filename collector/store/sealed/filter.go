@@ -169,14 +169,21 @@ func cellFilter(m *query.Matcher, kind column.Kind) *filter {
 
 // mapFilter asks a column of maps.
 func mapFilter(r *rows.Reader, name string, m *query.Matcher) *filter {
-	return &filter{test: func(v *column.Values, p int32) bool { return inMap(r, name, m, v, p) }}
+	return &filter{test: mapTest{r, name, m}.wants}
 }
 
-func inMap(r *rows.Reader, name string, m *query.Matcher, v *column.Values, p int32) bool {
-	if p < 0 || !strings.Contains(v.Text(p), string(jsontext.AppendKey(nil, m.Key))) {
-		return m.Absent
+// mapTest asks one value of a column of maps.
+type mapTest struct {
+	reader *rows.Reader
+	column string
+	match  *query.Matcher
+}
+
+func (t mapTest) wants(v *column.Values, p int32) bool {
+	if p < 0 || !strings.Contains(v.Text(p), string(jsontext.AppendKey(nil, t.match.Key))) {
+		return t.match.Absent
 	}
-	return m.Wants(r.Map(name, 0, v.Text(p))[m.Key])
+	return t.match.Wants(t.reader.Map(t.column, 0, v.Text(p))[t.match.Key])
 }
 
 // wants asks the filter, and remembers the answer for values of a dictionary.

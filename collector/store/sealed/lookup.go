@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"weft/collector/signal"
+	"weft/collector/store/key"
 	"weft/collector/store/sealed/index"
 	"weft/collector/store/sealed/rows"
 )
@@ -17,7 +18,7 @@ type run struct {
 }
 
 // each follows the index: for each row that key leads to it calls fn.
-func (f *File) each(ctx context.Context, kind rows.Signal, key index.Key, fn func(run, int) bool) (read Read, err error) {
+func (f *File) each(ctx context.Context, kind rows.Signal, key key.Key, fn func(run, int) bool) (read Read, err error) {
 	rows, n, err := f.ids.Rows(key)
 	read.Bytes = n
 	if err != nil || len(rows) == 0 {
@@ -76,7 +77,7 @@ func (r run) ofTrace(id signal.TraceID) func(int) bool {
 
 // SpansOf calls fn with every span of a trace, in order of start, until it says no.
 func (f *File) SpansOf(ctx context.Context, id signal.TraceID, fn func(*signal.Span) bool) (Read, error) {
-	return f.each(ctx, rows.Spans, index.TraceKey(id), func(r run, row int) bool {
+	return f.each(ctx, rows.Spans, key.OfTrace(id), func(r run, row int) bool {
 		return r.follow(row, r.ofTrace(id), func(row int) (bool, error) {
 			s, err := r.Span(row)
 			if err != nil {
@@ -92,7 +93,7 @@ func (f *File) SpansOf(ctx context.Context, id signal.TraceID, fn func(*signal.S
 // ID, until it says no. A request ID that is the trace's own ID in hex is not looked for.
 func (f *File) TracesOf(ctx context.Context, id string, fn func(signal.TraceID) bool) (Read, error) {
 	id = signal.Valid(id)
-	return f.each(ctx, rows.Spans, index.TextKey(id), func(r run, row int) bool {
+	return f.each(ctx, rows.Spans, key.OfText(id), func(r run, row int) bool {
 		if !r.Has(row, id) || r.Err != nil {
 			return r.Err == nil || errors.Is(r.Err, ErrDamaged)
 		}
@@ -103,7 +104,7 @@ func (f *File) TracesOf(ctx context.Context, id string, fn func(signal.TraceID) 
 
 // LogsOfTrace calls fn with every record of a trace, in order of time, until it says no.
 func (f *File) LogsOfTrace(ctx context.Context, id signal.TraceID, fn func(*signal.Log) bool) (Read, error) {
-	return f.each(ctx, rows.Logs, index.TraceKey(id), func(r run, row int) bool {
+	return f.each(ctx, rows.Logs, key.OfTrace(id), func(r run, row int) bool {
 		return r.follow(row, r.ofTrace(id), r.logs(fn))
 	})
 }
@@ -124,9 +125,9 @@ func (r run) logs(fn func(*signal.Log) bool) func(int) (bool, error) {
 func (f *File) LogsOf(ctx context.Context, id string, fn func(*signal.Log) bool) (Read, error) {
 	id = signal.Valid(id)
 	stopped := false
-	keys := []index.Key{index.TextKey(id)}
+	keys := []key.Key{key.OfText(id)}
 	if trace, ok := signal.ParseTraceID(id); ok {
-		keys = append(keys, index.TraceKey(trace))
+		keys = append(keys, key.OfTrace(trace))
 	}
 	var read Read
 	for _, key := range keys {

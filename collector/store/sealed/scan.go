@@ -189,7 +189,7 @@ func (s *scanner[T]) elsewhere(f *filter, row int) bool {
 	if !ok {
 		return f.rest.Absent
 	}
-	return inMap(s.Reader, rows.ColAttributes, f.rest, v, place)
+	return mapTest{s.Reader, rows.ColAttributes, f.rest}.wants(v, place)
 }
 
 func (s *scanner[T]) boundsOf(f *filter) (b *column.Bounds, firsts []int, err error) {

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 
 	"weft/collector/signal"
+	"weft/collector/store/key"
 	"weft/collector/store/sealed/column"
-	"weft/collector/store/sealed/index"
 	"weft/collector/store/sealed/jsontext"
 	"weft/collector/store/sealed/rows"
 	"weft/collector/store/sealed/table"
@@ -87,7 +87,7 @@ type alias struct {
 
 // rowID is an ID by which a row is found.
 type rowID struct {
-	key index.Key
+	key key.Key
 	row uint32
 }
 
@@ -150,12 +150,19 @@ func (b *builder) target(key string) *target {
 }
 
 // common sets what spans and log records share.
-func (b *builder) common(trace, span []byte, r *otlp.Resource, s *otlp.Scope, received int64) {
+func (b *builder) common(trace, span []byte, from origin) {
 	b.trace.SetID(b.row, trace)
 	b.span.SetID(b.row, span)
-	b.received.SetInt(b.row, received)
-	b.setResource(r)
-	b.setScope(s)
+	b.received.SetInt(b.row, from.received)
+	b.setResource(from.resource)
+	b.setScope(from.scope)
+}
+
+// origin is what an item came with.
+type origin struct {
+	resource *otlp.Resource
+	scope    *otlp.Scope
+	received int64
 }
 
 func (b *builder) setResource(r *otlp.Resource) {
@@ -292,7 +299,7 @@ func (b *builder) addID(id string, trace *[16]byte) {
 	if other, ok := signal.ParseTraceID(id); ok && [16]byte(other) == *trace {
 		return
 	}
-	b.ids = append(b.ids, rowID{index.TextKey(signal.Valid(id)), uint32(b.row)})
+	b.ids = append(b.ids, rowID{key.OfText(signal.Valid(id)), uint32(b.row)})
 }
 
 // list marks a request ID that came as a list of one.

@@ -8,8 +8,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"weft/collector/signal"
+	"weft/collector/store/key"
 	"weft/collector/store/sealed/column"
-	"weft/collector/store/sealed/index"
 	"weft/collector/store/sealed/jsontext"
 	"weft/collector/store/sealed/rows"
 	"weft/collector/store/sealed/table"
@@ -43,8 +43,8 @@ func (c *Copier) Add(r *rows.Reader, row int) {
 		r.Value(col, row)
 	}
 	trace := r.Trace(row)
-	var ids []index.Key
-	r.IDs(row, trace, rows.IDKeys, c.idsRest, func(id string) { ids = append(ids, index.TextKey(id)) })
+	var ids []key.Key
+	r.IDs(row, trace, c.idsRest, func(id string) { ids = append(ids, key.OfText(id)) })
 	if r.Err != nil {
 		return
 	}

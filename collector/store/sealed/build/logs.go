@@ -78,7 +78,7 @@ func (b *logBuilder) add(l *otlp.Log, received int64, batch int) {
 			trace = id
 		}
 	}
-	b.common(trace[:], l.SpanID[:], l.Resource, l.Scope, received)
+	b.common(trace[:], l.SpanID[:], origin{l.Resource, l.Scope, received})
 	when := cmp.Or(int64(l.Time), int64(l.Observed))
 	b.time.SetInt(row, when)
 	if l.Observed != 0 {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"weft/collector/store/key"
 	"weft/collector/store/sealed/index"
 )
 
@@ -159,7 +160,7 @@ func (b *Rows) Entries() []index.Entry {
 		case i > 0 && bytes.Equal(trace, last) && b.sameRun(order[i-1], row):
 			run[i] = run[i-1]
 		case [16]byte(trace) != [16]byte{}:
-			entries = append(entries, index.Entry{Key: index.TraceKey([16]byte(trace)), Row: uint32(i)})
+			entries = append(entries, index.Entry{Key: key.OfTrace([16]byte(trace)), Row: uint32(i)})
 		}
 		last = trace
 	}

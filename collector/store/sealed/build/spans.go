@@ -60,7 +60,7 @@ func (b *spanBuilder) add(s *otlp.Span, received int64) {
 		return
 	}
 	row := b.row
-	b.common(s.TraceID[:], s.SpanID[:], s.Resource, s.Scope, received)
+	b.common(s.TraceID[:], s.SpanID[:], origin{s.Resource, s.Scope, received})
 	b.parent.SetID(row, s.ParentID[:])
 	setText(b.name, row, s.Name)
 	b.kind.Set(row, signal.Kind(s.Kind).String())

@@ -27,14 +27,14 @@ func (c *Cursor) CheckChunk(group, column int) error {
 		switch {
 		case bounds == nil || n == p.End-p.First && bounds.Null[i]:
 		case bounds.Null[i] || !p.within(bounds.Min[i], bounds.Max[i]):
-			return c.fault(group, column, first, p.End-first, damaged("values are not within their bounds"))
+			return c.fault(group, column, extent{first, p.End - first}, damaged("values are not within their bounds"))
 		}
 		if k.Min != nil && k.Max != nil && !p.within(k.Min, k.Max) {
-			return c.fault(group, column, first, p.End-first, damaged("values are not within the chunk's bounds"))
+			return c.fault(group, column, extent{first, p.End - first}, damaged("values are not within the chunk's bounds"))
 		}
 	}
 	if nulls != k.Nulls {
-		return c.fault(group, column, 0, g.Rows, damaged("%d nulls, not %d", nulls, k.Nulls))
+		return c.fault(group, column, extent{0, g.Rows}, damaged("%d nulls, not %d", nulls, k.Nulls))
 	}
 	return nil
 }
@@ -51,7 +51,7 @@ func (c *Cursor) checkPage(group, column, number, first int) (*Page, error) {
 	}
 	p, err := g.Chunks[column].readPage(c.r.f, all[column][number], g.Rows, nil)
 	if err != nil {
-		return nil, c.fault(group, column, 0, g.Rows, err)
+		return nil, c.fault(group, column, extent{0, g.Rows}, err)
 	}
 	return p, nil
 }

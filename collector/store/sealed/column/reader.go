@@ -122,9 +122,12 @@ func (c *Cursor) at(group int) {
 }
 
 // fault says where an error is.
-func (c *Cursor) fault(group, column int, first, rows int, err error) *PageError {
-	return &PageError{Path: c.r.path, Column: c.Columns[column].Name, Group: group, First: first, Rows: rows, Err: err}
+func (c *Cursor) fault(group, column int, in extent, err error) *PageError {
+	return &PageError{Path: c.r.path, Column: c.Columns[column].Name, Group: group, First: in.first, Rows: in.rows, Err: err}
 }
+
+// extent is rows of a group.
+type extent struct{ first, rows int }
 
 func (c *Cursor) locations(group int) (locations, error) {
 	key := cacheKey{file: c.r, what: whatLocations, group: group}
@@ -133,7 +136,7 @@ func (c *Cursor) locations(group int) (locations, error) {
 	}
 	l, n, err := readLocations(c.r.f, &c.Groups[group])
 	if err != nil {
-		return nil, c.fault(group, 0, 0, c.Groups[group].Rows, err)
+		return nil, c.fault(group, 0, extent{0, c.Groups[group].Rows}, err)
 	}
 	c.Bytes += n
 	pages := 0
@@ -156,7 +159,7 @@ func (c *Cursor) Dict(group, column int) (*Values, error) {
 	}
 	v, n, err := k.readDict(c.r.f)
 	if err != nil {
-		return nil, c.fault(group, column, 0, c.Groups[group].Rows, err)
+		return nil, c.fault(group, column, extent{0, c.Groups[group].Rows}, err)
 	}
 	c.Bytes += n
 	c.r.cache.put(key, v, cap(v.data)+4*cap(v.offsets)+8*cap(v.nums))
@@ -196,7 +199,7 @@ func (c *Cursor) Page(group, column, row int) (*Page, error) {
 	p, err := g.Chunks[column].readPage(c.r.f, pages[i], end-first, dict)
 	c.Bytes += int64(pages[i].size)
 	if err != nil {
-		c.bad[column] = c.fault(group, column, first, end-first, err)
+		c.bad[column] = c.fault(group, column, extent{first, end - first}, err)
 		return nil, c.bad[column]
 	}
 	c.pages[column] = p
@@ -228,7 +231,7 @@ func (c *Cursor) Bounds(group, column int) (*Bounds, error) {
 	if !ok {
 		raw, err := g.readBlock(c.r.f, g.bounds, g.sums[0])
 		if err != nil {
-			return nil, c.fault(group, column, 0, g.Rows, err)
+			return nil, c.fault(group, column, extent{0, g.Rows}, err)
 		}
 		c.Bytes += int64(len(raw))
 		c.r.cache.put(key, raw, len(raw))
@@ -236,7 +239,7 @@ func (c *Cursor) Bounds(group, column int) (*Bounds, error) {
 	}
 	b, err := g.parseBounds(block.([]byte), column, len(all[column]))
 	if err != nil {
-		return nil, c.fault(group, column, 0, g.Rows, err)
+		return nil, c.fault(group, column, extent{0, g.Rows}, err)
 	}
 	return b, nil
 }

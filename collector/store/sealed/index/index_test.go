@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"weft/collector/store/key"
 	"weft/internal/wal"
 )
 
@@ -35,10 +36,10 @@ func TestRowsAreFound(t *testing.T) {
 	outer := t
 	rapid.Check(t, func(t *rapid.T) {
 		keys := rapid.SliceOfN(rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 3), rapid.Just(^uint64(0))), 0, 2000).Draw(t, "keys")
-		want := map[Key][]uint32{}
+		want := map[key.Key][]uint32{}
 		var entries []Entry
 		for i, k := range keys {
-			e := Entry{Key(k), uint32(len(keys) - i)}
+			e := Entry{key.Key(k), uint32(len(keys) - i)}
 			entries = append(entries, e)
 		}
 		entries = Sort(entries)
@@ -79,33 +80,33 @@ func TestFalseReads(t *testing.T) {
 	x := write(t, Sort(entries), About{})
 	prefixes := map[uint32]bool{}
 	for _, e := range entries {
-		prefixes[e.Key.prefix()] = true
+		prefixes[prefix(e.Key)] = true
 	}
-	maybe, prefix, both := 0, 0, 0
+	maybe, half, both := 0, 0, 0
 	for range probesEach {
 		k := random(r)
 		m, err := x.Maybe(k)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := prefixes[k.prefix()]
+		p := prefixes[prefix(k)]
 		if m {
 			maybe++
 		}
 		if p {
-			prefix++
+			half++
 		}
 		if m && p {
 			both++
 		}
 	}
-	filter, entry := float64(maybe)/probesEach, float64(prefix)/probesEach/keys
+	filter, entry := float64(maybe)/probesEach, float64(half)/probesEach/keys
 	t.Logf("filter %.5f; entry %.3g a key, 2^-32 is %.3g; both %d times", filter, entry, 1.0/(1<<32), both)
 	if filter > 0.007 {
 		t.Errorf("the filter says maybe to %.4f of unknown IDs", filter)
 	}
 	if entry > 1.3/(1<<32) || entry < 0.7/(1<<32) {
-		t.Errorf("an entry has the prefix of an unknown ID with probability %g", entry)
+		t.Errorf("an entry has the half of an unknown ID with probability %g", entry)
 	}
 	for name, total := range map[string]float64{"traces of 8 spans, each with a request ID": 2 * 5e9 / 8, "every span a trace of its own": 5e9} {
 		reads := filter * total / (1 << 32)
@@ -119,11 +120,11 @@ func TestFalseReads(t *testing.T) {
 	}
 }
 
-func random(r *rand.Rand) Key {
+func random(r *rand.Rand) key.Key {
 	var id [16]byte
 	binary.LittleEndian.PutUint64(id[:], r.Uint64())
 	binary.LittleEndian.PutUint64(id[8:], r.Uint64())
-	return TraceKey(id)
+	return key.OfTrace(id)
 }
 
 // An unknown ID costs one read of 64 bytes, and seldom a page.
@@ -153,7 +154,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(whole, uint64(1))
 	f.Add(whole[:100], uint64(3))
 	f.Add([]byte(magic), uint64(3))
-	f.Fuzz(func(t *testing.T, raw []byte, key uint64) {
+	f.Fuzz(func(t *testing.T, raw []byte, hash uint64) {
 		path := filepath.Join(t.TempDir(), "a.idx")
 		if err := os.WriteFile(path, raw, 0o600); err != nil {
 			t.Fatal(err)
@@ -167,7 +168,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_, _, _ = x.Rows(Key(key))
+		_, _, _ = x.Rows(key.Key(hash))
 		_ = x.Each(nil)
 	})
 }

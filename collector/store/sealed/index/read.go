@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"weft/collector/store/key"
 	"weft/internal/wal"
 )
 
@@ -78,16 +79,16 @@ func (x *File) read(buf []byte, off int64) error {
 }
 
 // Maybe asks the filter: false means that no row has the key.
-func (x *File) Maybe(key Key) (bool, error) {
+func (x *File) Maybe(k key.Key) (bool, error) {
 	if x.entries == 0 {
 		return false, nil
 	}
 	var block [blockSize]byte
-	if err := x.read(block[:], x.bloom+int64(blockOf(key, x.blocks))*blockSize); err != nil {
+	if err := x.read(block[:], x.bloom+int64(blockOf(k, x.blocks))*blockSize); err != nil {
 		return false, err
 	}
 	all := true
-	eachBit(key, func(bit uint32) bool {
+	eachBit(k, func(bit uint32) bool {
 		all = block[bit/8]&(1<<(bit%8)) != 0
 		return all
 	})
@@ -110,13 +111,13 @@ func (x *File) page(number int, p *page) error {
 
 // Rows returns the rows that a key leads to, in order. They may be rows of another key with the same upper half: their
 // reader checks. bytes is what it read.
-func (x *File) Rows(key Key) (rows []uint32, bytes int64, err error) {
+func (x *File) Rows(k key.Key) (rows []uint32, bytes int64, err error) {
 	bytes = blockSize
-	if ok, err := x.Maybe(key); err != nil || !ok {
+	if ok, err := x.Maybe(k); err != nil || !ok {
 		return nil, bytes, err
 	}
 	var p page
-	number, reads, err := x.firstPage(key.prefix(), &p)
+	number, reads, err := x.firstPage(prefix(k), &p)
 	for bytes += int64(reads) * pageSize; err == nil && number < x.pages; number++ {
 		if reads == 0 {
 			err = x.page(number, &p)
@@ -126,11 +127,11 @@ func (x *File) Rows(key Key) (rows []uint32, bytes int64, err error) {
 			break
 		}
 		for i := range p.n {
-			if p.prefix(i) == key.prefix() {
+			if p.prefix(i) == prefix(k) {
 				rows = append(rows, p.row(i))
 			}
 		}
-		if p.prefix(p.n-1) > key.prefix() {
+		if p.prefix(p.n-1) > prefix(k) {
 			break
 		}
 	}
@@ -175,7 +176,7 @@ func (x *File) firstPage(prefix uint32, p *page) (number, reads int, err error) 
 type Stored struct{ Prefix, Row uint32 }
 
 // Stored is the entry as the file has it.
-func (e Entry) Stored() Stored { return Stored{e.Key.prefix(), e.Row} }
+func (e Entry) Stored() Stored { return Stored{prefix(e.Key), e.Row} }
 
 // Each calls fn with every entry, in order, after checking every byte of the file.
 func (x *File) Each(fn func(Stored) error) error {

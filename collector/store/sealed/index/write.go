@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"slices"
 
+	"weft/collector/store/key"
 	"weft/internal/wal"
 )
 
@@ -96,7 +97,7 @@ func encode(entries []Entry, about About) []byte {
 
 func encodePages(body []byte, entries []Entry) {
 	order := func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(a.Key.prefix(), b.Key.prefix()), cmp.Compare(a.Row, b.Row))
+		return cmp.Or(cmp.Compare(prefix(a.Key), prefix(b.Key)), cmp.Compare(a.Row, b.Row))
 	}
 	if !slices.IsSortedFunc(entries, order) { // keys with one prefix, rows the other way round
 		entries = slices.Clone(entries)
@@ -108,7 +109,7 @@ func encodePages(body []byte, entries []Entry) {
 			page[i] = 0xff
 		}
 		for i, e := range entries[p*perPage : min((p+1)*perPage, len(entries))] {
-			binary.LittleEndian.PutUint32(page[i*entrySize:], e.Key.prefix())
+			binary.LittleEndian.PutUint32(page[i*entrySize:], prefix(e.Key))
 			binary.LittleEndian.PutUint32(page[i*entrySize+4:], e.Row)
 		}
 		seal(page)
@@ -125,19 +126,19 @@ func sealed(b []byte) bool {
 }
 
 // mix spreads a key again, so that filter bits and page numbers are independent (splitmix64, Steele et al. 2014).
-func mix(k Key) uint64 {
+func mix(k key.Key) uint64 {
 	z := uint64(k) + 0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return z ^ z>>31
 }
 
-func blockOf(k Key, blocks int) int { return int(mix(k) >> 32 % uint64(blocks)) }
+func blockOf(k key.Key, blocks int) int { return int(mix(k) >> 32 % uint64(blocks)) }
 
 // eachBit walks the filter bits of a key until fn says no.
-func eachBit(k Key, fn func(bit uint32) bool) {
+func eachBit(k key.Key, fn func(bit uint32) bool) {
 	h := mix(k)
-	a, b := uint32(h), uint32(mix(Key(h)))|1
+	a, b := uint32(h), uint32(mix(key.Key(h)))|1
 	for range probes {
 		if !fn(uint32(uint64(a) * blockBits >> 32)) {
 			return

@@ -6,19 +6,20 @@ import (
 	"slices"
 
 	"weft/collector/signal"
+	"weft/collector/store/key"
 	"weft/collector/store/sealed/column"
 	"weft/collector/store/sealed/index"
 )
 
-// IDs calls fn with each ID in text that a row is found by.
-func (r *Reader) IDs(row int, trace signal.TraceID, keys []string, rest bool, fn func(string)) {
+// IDs calls fn with each ID in text that a row of a trace is found by. rest says whether the column "attributes" may hold any.
+func (r *Reader) IDs(row int, trace signal.TraceID, rest bool, fn func(string)) {
 	add := func(id string) {
 		if other, ok := signal.ParseTraceID(id); id != "" && (!ok || other != trace) {
 			fn(id)
 		}
 	}
 	add(r.View(ColRequest, row))
-	for _, key := range keys {
+	for _, key := range IDKeys {
 		if i, ok := r.Schema.ByKey[key]; ok {
 			if v, place, ok := r.Value(r.Schema.AttrCols[i], row); ok {
 				add(cellID(Cell(v, place)))
@@ -30,7 +31,7 @@ func (r *Reader) IDs(row int, trace signal.TraceID, keys []string, rest bool, fn
 	}
 	if v, place, ok := r.Value(r.Column(ColAttributes), row); ok {
 		m := r.Map(ColAttributes, row, v.Text(place))
-		for _, key := range keys {
+		for _, key := range IDKeys {
 			add(cellID(m[key]))
 		}
 	}
@@ -68,13 +69,13 @@ func (r *Reader) Entries(group int) (out []index.Entry, damaged int64) {
 		}
 		if r.Err == nil && (broken || trace != last || trace.IsZero() && (id == "" || id != lastID)) {
 			if start = row; !trace.IsZero() {
-				out = append(out, index.Entry{Key: index.TraceKey(trace), Row: uint32(row)})
+				out = append(out, index.Entry{Key: key.OfTrace(trace), Row: uint32(row)})
 			}
 		}
 		last, lastID, broken = trace, id, false
 		runs[row] = uint32(start)
-		r.IDs(row, trace, IDKeys, rest, func(id string) {
-			ids = append(ids, index.Entry{Key: index.TextKey(id), Row: uint32(row)})
+		r.IDs(row, trace, rest, func(id string) {
+			ids = append(ids, index.Entry{Key: key.OfText(id), Row: uint32(row)})
 		})
 		if r.Err != nil {
 			if !errors.Is(r.Err, column.ErrDamaged) {

@@ -4,26 +4,17 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/cespare/xxhash/v2"
+	"weft/collector/store/key"
 )
-
-// Key is the hash of an ID.
-type Key uint64
-
-// TraceKey is the key of a trace ID.
-func TraceKey(id [16]byte) Key { return Key(xxhash.Sum64(id[:])) }
-
-// TextKey is the key of a request ID or of any other ID in text.
-func TextKey(id string) Key { return Key(xxhash.Sum64String(id)) }
 
 // Entry says that a key leads to a row.
 type Entry struct {
-	Key Key
+	Key key.Key
 	Row uint32
 }
 
 // prefix is what an entry keeps of a key.
-func (k Key) prefix() uint32 { return uint32(k >> 32) }
+func prefix(k key.Key) uint32 { return uint32(k >> 32) }
 
 // Sort puts entries into the order of the file, each once.
 func Sort(entries []Entry) []Entry {
