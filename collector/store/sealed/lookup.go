@@ -6,7 +6,6 @@ import (
 
 	"weft/collector/signal"
 	"weft/collector/store/key"
-	"weft/collector/store/sealed/index"
 	"weft/collector/store/sealed/rows"
 )
 
