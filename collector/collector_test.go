@@ -300,7 +300,7 @@ func TestAnAppThatKnowsNothingOfWeftShowsUp(t *testing.T) {
 		t.Errorf("console: %d", code)
 	}
 	code, body = get("http://" + p.ops + "/metrics")
-	for _, line := range []string{`weft_store_stored_items_total{signal="traces"} 3`, `weft_store_stored_items_total{signal="logs"} 2`, `weft_correlate_exchanges 1`, `weft_receiver_accepted_items_total{signal="traces",transport="grpc"}`} {
+	for _, line := range []string{`weft_store_ledger_items{signal="traces",state="accepted"} 3`, `weft_store_ledger_items{signal="logs",state="accepted"} 2`, `weft_correlate_exchanges 1`, `weft_receiver_accepted_items_total{signal="traces",transport="grpc"}`} {
 		if code != http.StatusOK || !strings.Contains(string(body), line) {
 			t.Errorf("own metrics lack %s", line)
 		}
@@ -419,7 +419,7 @@ func TestCheckNamesTheKey(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "bad.yaml")
 	tests := map[string]struct{ yaml, want string }{
 		"store":     {"extensions:\n  store:\n    reserve_percent: 99\n", ":3: extensions.store.reserve_percent: must be between 0 and 90"},
-		"connector": {"connectors:\n  store:\n    retry_after: 1ms\n", ":3: connectors.store.retry_after: at least 1s, for senders over HTTP see whole seconds"},
+		"intake":    {"extensions:\n  intake:\n    retry_after: 1ms\n", ":3: extensions.intake.retry_after: at least 1s, for senders over HTTP see whole seconds"},
 		"correlate": {"extensions:\n  correlate:\n    flush_interval: 0s\n", ":3: extensions.correlate.flush_interval: must be positive"},
 		"query":     {"extensions:\n  query:\n    endpoint: here\n", ":3: extensions.query.endpoint: want HOST:PORT: address here: missing port in address"},
 	}

@@ -62,7 +62,7 @@ func TestVerdictsAreKeptAsALog(t *testing.T) {
 			return nil
 		})
 	})
-	if err != nil || len(found) == 0 {
+	if err = errors.Join(err, again.Shutdown(t.Context())); err != nil || len(found) == 0 {
 		t.Fatalf("%d records, %v", len(found), err)
 	}
 	r := found[0]

@@ -16,7 +16,7 @@ import (
 // NewFactory makes the connector "store".
 func NewFactory() connector.Factory {
 	return connector.NewFactory(component.MustNewType("store"),
-		func() component.Config { return &struct{}{} },
+		func() component.Config { return &Config{} },
 		connector.WithTracesToTraces(traces, component.StabilityLevelStable),
 		connector.WithLogsToLogs(logs, component.StabilityLevelStable),
 		connector.WithMetricsToMetrics(metrics, component.StabilityLevelStable))

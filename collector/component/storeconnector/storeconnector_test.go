@@ -86,19 +86,19 @@ func TestOnlyWhatIsStoredIsHandedOn(t *testing.T) {
 func TestEverySignalEndsInTheIntake(t *testing.T) {
 	ctx, in := t.Context(), &taker{items: map[otlp.Signal]int{}}
 	set, end := connectortest.NewNopSettings(NewFactory().Type()), exportertest.NewNopSettings(StoredFactory().Type())
-	stored, err := StoredFactory().CreateTraces(ctx, end, &struct{}{})
+	stored, err := StoredFactory().CreateTraces(ctx, end, &Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	traces, err := NewFactory().CreateTracesToTraces(ctx, set, &struct{}{}, stored)
+	traces, err := NewFactory().CreateTracesToTraces(ctx, set, &Config{}, stored)
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs, err := NewFactory().CreateLogsToLogs(ctx, set, &struct{}{}, consumertest.NewNop())
+	logs, err := NewFactory().CreateLogsToLogs(ctx, set, &Config{}, consumertest.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
-	metrics, err := NewFactory().CreateMetricsToMetrics(ctx, set, &struct{}{}, consumertest.NewNop())
+	metrics, err := NewFactory().CreateMetricsToMetrics(ctx, set, &Config{}, consumertest.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

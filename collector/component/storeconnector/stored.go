@@ -15,7 +15,7 @@ import (
 // other engines take its place or stand beside it.
 func StoredFactory() exporter.Factory {
 	return exporter.NewFactory(component.MustNewType("stored"),
-		func() component.Config { return &struct{}{} },
+		func() component.Config { return &Config{} },
 		exporter.WithTraces(func(context.Context, exporter.Settings, component.Config) (exporter.Traces, error) {
 			return end{}, nil
 		}, component.StabilityLevelStable),
