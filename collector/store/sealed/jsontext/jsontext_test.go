@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"testing"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 )
@@ -65,7 +66,7 @@ func FuzzValue(f *testing.F) {
 	f.Add(`[[[[{"$double":"NaN"}]]]]`)
 	f.Fuzz(func(t *testing.T, text string) {
 		v, err := Value(text)
-		if err != nil {
+		if err != nil || !utf8.ValidString(text) {
 			return
 		}
 		if again, err := Value(string(Append(nil, v))); err != nil || fmt.Sprintf("%#v", again) != fmt.Sprintf("%#v", v) {
