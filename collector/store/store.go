@@ -100,7 +100,7 @@ func Open(cfg Config) (set *Set, err error) {
 	log := func(name string, keep segment.Retention) segment.Config {
 		return segment.Config{
 			Dir: filepath.Join(cfg.Dir, name), Retention: keep, Durability: cfg.Durability, Reserve: cfg.ReservePercent,
-			Turn: turn, Pinned: set.Pins.Pinned,
+			Turn: turn, Pinned: set.Pins.All,
 		}
 	}
 	if set.Traces, err = tracestore.Open(log("traces", cfg.Traces)); err != nil {

@@ -99,3 +99,46 @@ metrics: {retention: 48h, out_of_order: 10m}
 		}
 	}
 }
+
+// Erasing takes a request out of log and segments, its log records too, and nothing else.
+func TestErase(t *testing.T) {
+	ctx := t.Context()
+	cfg := store.DefaultConfig()
+	cfg.Dir = t.TempDir()
+	set, err := store.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = set.Close() }()
+	for range 2 { // once into a segment, once into the log
+		for _, err := range []error{
+			set.Traces.Append(ctx, storetest.Batch(storetest.Span(1, 1, "request_id", "order-1"), storetest.Span(1, 2), storetest.Span(2, 3))),
+			set.Logs.Append(ctx, storetest.LogBatch(storetest.Log(1, "a"), storetest.Log(0, "b", "request_id", "order-1"), storetest.Log(2, "c"))),
+			set.Traces.SealAll(ctx), set.Logs.SealAll(ctx),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	spans, logs, err := set.Erase(ctx, "order-1")
+	if err != nil || spans != 4 || logs != 4 {
+		t.Errorf("erased %d spans and %d records, %v", spans, logs, err)
+	}
+	for trace, want := range map[signal.TraceID]int{{1}: 0, {2}: 1} {
+		spans, err := set.Traces.ByTrace(ctx, trace)
+		if err != nil || len(spans) != want {
+			t.Errorf("trace %v: %d spans, %v", trace[0], len(spans), err)
+		}
+		logs, err := set.Logs.ByTrace(ctx, trace)
+		if err != nil || len(logs) != want {
+			t.Errorf("trace %v: %d records, %v", trace[0], len(logs), err)
+		}
+	}
+	if logs, err := set.Logs.ByRequest(ctx, "order-1"); err != nil || len(logs) != 0 {
+		t.Errorf("%d records of it, %v", len(logs), err)
+	}
+	if err := set.Check(ctx); err != nil {
+		t.Error(err)
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -113,6 +115,13 @@ func (p *Pins) Pinned(id string) bool {
 	defer p.mu.RUnlock()
 	_, pinned := p.until[id]
 	return pinned
+}
+
+// All is the IDs that are pinned, in no order.
+func (p *Pins) All() []string {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return slices.Collect(maps.Keys(p.until))
 }
 
 // Len is how many are, and how many were forgotten before their time.

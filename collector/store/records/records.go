@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -128,9 +129,22 @@ func (f *form) keep(ctx context.Context, base string, files []*sealed.File, wort
 	if err != nil {
 		return manifest.Summary{}, err
 	}
+	pinned := map[string]bool{}
+	for _, id := range worth.Pinned {
+		pinned[id] = true
+		for _, file := range files {
+			named, _, err := f.kind.Holds(ctx, file, id)
+			if err != nil {
+				return manifest.Summary{}, err
+			}
+			maps.Copy(traces, named)
+		}
+	}
 	s, err := sealed.Copy(f.fs, path(base), files, func(row sealed.Row) bool {
-		trace := row.Trace()
-		return !trace.IsZero() && (traces[trace] || worth.Pinned(trace.String())) || worth.Pinned(row.RequestID())
+		if trace := row.Trace(); !trace.IsZero() && traces[trace] {
+			return true
+		}
+		return pinned[row.RequestID()]
 	})
 	if err != nil {
 		return manifest.Summary{}, err

@@ -22,8 +22,8 @@ type Config struct {
 	Now        func() time.Time
 	// Turn, if set, is held while a segment is made, so that logs which share it take turns with processor and memory.
 	Turn *Turn
-	// Pinned says which request IDs and trace IDs outlive the bulk; default none.
-	Pinned func(id string) bool
+	// Pinned is the request IDs and trace IDs whose requests outlive the bulk; default none.
+	Pinned func() []string
 }
 
 // Retention is how long data stays.
@@ -86,7 +86,7 @@ func (c Config) withDefaults() Config {
 		c.Turn = &Turn{}
 	}
 	if c.Pinned == nil {
-		c.Pinned = func(string) bool { return false }
+		c.Pinned = func() []string { return nil }
 	}
 	return c
 }

@@ -43,6 +43,6 @@ type Form[F File] struct {
 
 // Worth says what outlives the bulk.
 type Worth struct {
-	Slow   time.Duration        // requests that took as long; 0 = none for that
-	Pinned func(id string) bool // requests that an alert or a verdict names
+	Slow   time.Duration // requests that took as long; 0 = none for that
+	Pinned []string      // requests that an alert or a verdict names, by their IDs
 }

@@ -69,7 +69,7 @@ func testForm(fs wal.FS) Form[testFile] {
 			return f.write(base, all(files))
 		},
 		Keep: func(_ context.Context, base string, files []testFile, worth Worth) (manifest.Summary, error) {
-			return f.write(base, slices.DeleteFunc(all(files), func(b Batch) bool { return !worth.Pinned(fmt.Sprint(numberOf(b.Raw))) }))
+			return f.write(base, slices.DeleteFunc(all(files), func(b Batch) bool { return !slices.Contains(worth.Pinned, fmt.Sprint(numberOf(b.Raw))) }))
 		},
 		Without: func(_ context.Context, base string, file testFile, id string) (manifest.Summary, error) {
 			return f.write(base, slices.DeleteFunc(slices.Clone(file.batches), func(b Batch) bool { return fmt.Sprint(numberOf(b.Raw)) == id }))

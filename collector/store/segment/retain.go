@@ -96,7 +96,7 @@ func (l *Log[F]) keep(ctx context.Context, tail manifest.Entry, due []manifest.E
 	if err != nil {
 		return manifest.Summary{}, err
 	}
-	return l.form.Keep(ctx, l.base(tail), files, Worth{Slow: l.cfg.Retention.Tail.Slow, Pinned: l.cfg.Pinned})
+	return l.form.Keep(ctx, l.base(tail), files, Worth{Slow: l.cfg.Retention.Tail.Slow, Pinned: l.cfg.Pinned()})
 }
 
 func (l *Log[F]) countDropped(dropped []manifest.Entry, kept int64) {
