@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft/collector/correlate"
+	"weft/collector/correlate/facts"
 	"weft/collector/signal"
 )
 
@@ -48,21 +49,22 @@ type history struct {
 // touched.
 func (h *history) find(ctx context.Context) ([]correlate.Exchange, error) {
 	var found []correlate.Exchange
-	seen := map[signal.SpanID]bool{}
+	seen := map[facts.Key]bool{}
 	for _, gateway := range []bool{true, false} {
 		entries, err := h.entries(ctx, gateway)
 		if err != nil {
 			return nil, err
 		}
 		for i := range entries {
-			if len(found) >= h.filter.Limit || seen[entries[i].SpanID] {
+			entry := facts.At(entries[i].TraceID, entries[i].SpanID)
+			if len(found) >= h.filter.Limit || seen[entry] {
 				continue
 			}
 			e, ok := h.whole(ctx, &entries[i])
-			if !ok || seen[e.RootSpan] || !h.filter.wants(&e) {
+			if !ok || len(e.TraceIDs) == 0 || seen[facts.At(e.TraceIDs[0], e.RootSpan)] || !h.filter.wants(&e) {
 				continue
 			}
-			seen[e.RootSpan], seen[entries[i].SpanID] = true, true
+			seen[entry], seen[facts.At(e.TraceIDs[0], e.RootSpan)] = true, true
 			found = append(found, e)
 		}
 	}
