@@ -201,7 +201,7 @@ func TestTyingACallToItsRequest(t *testing.T) {
 			if test.trace == 0 && id == "" {
 				id = fmt.Sprintf("%x", got.TraceID)
 			}
-			if test.trace != 0 && got.TraceID != [16]byte{test.trace} || test.trace == 0 && (got.TraceID[0] == 1 || got.TraceID == [16]byte{}) ||
+			if test.trace != 0 && got.TraceID != [16]byte{test.trace} || test.trace == 0 && (got.TraceID == [16]byte{1} || got.TraceID == [16]byte{}) ||
 				got.RequestID != id || got.Repaired != test.repaired || got.Deadline.IsZero() == (test.trace == 1) {
 				t.Fatalf("%+v", got)
 			}

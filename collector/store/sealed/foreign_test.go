@@ -3,6 +3,7 @@ package sealed
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"testing"
@@ -15,7 +16,6 @@ import (
 	parquetgo "github.com/parquet-go/parquet-go"
 	"pgregory.net/rapid"
 
-	"weft/collector/signal"
 	"weft/collector/store/sealed/rows"
 )
 
@@ -218,17 +218,29 @@ func TestBloomFiltersAreFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chunk := pf.RowGroups()[0].ColumnChunks()[0]
+	column, found := pf.Schema().Lookup("request_id")
+	if !found {
+		t.Fatal("no request_id")
+	}
+	chunk := pf.RowGroups()[0].ColumnChunks()[column.ColumnIndex]
 	want, _ := modelSpans(t, batches)
+	var ids []string
 	for _, s := range want {
-		if ok, err := chunk.BloomFilter().Check(parquetgo.FixedLenByteArrayValue(s.TraceID[:])); err != nil || !ok {
-			t.Fatal(s.TraceID, ok, err)
+		if s.RequestID != "" && s.RequestID != s.TraceID.String() {
+			ids = append(ids, s.RequestID)
+		}
+	}
+	if len(ids) == 0 {
+		t.Fatal("no span has a request ID of its own")
+	}
+	for _, id := range ids {
+		if ok, err := chunk.BloomFilter().Check(parquetgo.ByteArrayValue([]byte(id))); err != nil || !ok {
+			t.Fatal(id, ok, err)
 		}
 	}
 	maybe := 0
 	for i := range 1000 {
-		id := signal.TraceID{0: 77, 5: byte(i), 6: byte(i >> 8)}
-		if ok, _ := chunk.BloomFilter().Check(parquetgo.FixedLenByteArrayValue(id[:])); ok {
+		if ok, _ := chunk.BloomFilter().Check(parquetgo.ByteArrayValue(fmt.Appendf(nil, "unknown %d", i))); ok {
 			maybe++
 		}
 	}
@@ -244,13 +256,13 @@ func TestBloomFiltersAreFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := bloom.GetColumnBloomFilter(0)
+	b, err := bloom.GetColumnBloomFilter(column.ColumnIndex)
 	if err != nil || b == nil {
 		t.Fatal(b, err)
 	}
-	for _, s := range want {
-		if !b.CheckHash(b.Hasher().Sum64(s.TraceID[:])) {
-			t.Fatal("arrow does not find", s.TraceID)
+	for _, id := range ids {
+		if !b.CheckHash(b.Hasher().Sum64([]byte(id))) {
+			t.Fatal("arrow does not find", id)
 		}
 	}
 }

@@ -54,7 +54,9 @@ type Def struct {
 	Kind  Kind
 	Width int  // bytes of an ID
 	Bloom bool // with a Bloom filter for foreign readers
-	Raw   bool // not worth compressing; that must not differ between row groups, or some readers stumble
+	// Sorted says of IDs that rows are in their order, so that bounds of pages find one.
+	Sorted bool
+	Raw    bool // not worth compressing; that must not differ between row groups, or some readers stumble
 }
 
 // Physical is the Parquet type of a kind.

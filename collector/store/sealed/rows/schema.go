@@ -53,7 +53,7 @@ const (
 )
 
 var (
-	traceCol  = column.Def{Name: ColTrace, Kind: column.ID, Width: 16, Bloom: true}
+	traceCol  = column.Def{Name: ColTrace, Kind: column.ID, Width: 16, Sorted: true}
 	spanCol   = column.Def{Name: ColSpan, Kind: column.ID, Width: 8, Raw: true}
 	commonEnd = []column.Def{
 		text(ColService), text(ColInstance), {Name: ColRequest, Bloom: true}, text(ColRequestFrom),

@@ -46,7 +46,7 @@ type chunk struct {
 }
 
 func (k *chunk) statistics() bool {
-	return !k.blind && k.Kind != column.JSON && (k.Kind != column.ID || k.Bloom)
+	return !k.blind && k.Kind != column.JSON && (k.Kind != column.ID || k.Sorted)
 }
 
 func (k *chunk) write() error {
