@@ -61,7 +61,11 @@ func startProcess(t *testing.T) (address string, p *os.Process) {
 	return strings.TrimSpace(address), command.Process
 }
 
-// TestASignalledEndpoint sends a real process a signal in the middle of traffic. No GET may fail.
+// beyondBudget is how many GETs may fail while nothing trips: a third of them meet the dead endpoint then, and only a
+// fifth may be tried again. Picks avoid it, so that a busy machine's is one or two.
+const beyondBudget = 3
+
+// TestASignalledEndpoint sends a real process a signal in the middle of traffic. With the breaker no GET may fail.
 func TestASignalledEndpoint(t *testing.T) {
 	for name, signal := range map[string]os.Signal{"kill -9": syscall.SIGKILL, "SIGSTOP": syscall.SIGSTOP} {
 		for _, breaker := range []bool{true, false} {
@@ -80,7 +84,7 @@ func TestASignalledEndpoint(t *testing.T) {
 						outcomes = s.FirstAttempts
 					}
 				}
-				if failed != 0 {
+				if breaker && failed != 0 || failed > beyondBudget {
 					t.Errorf("%d GETs failed; the victim's outcomes: %v", failed, outcomes)
 				}
 				if outcomes.Failures() == 0 {

@@ -58,7 +58,7 @@ func Copy(fs wal.FS, path string, files []*File, keep func(Row) bool) (Summary, 
 		return Summary{}, err
 	}
 	for i, f := range files {
-		g.hint = int(min(groupRows, g.hint+int(f.Rows)))
+		g.hint = min(groupRows, g.hint+int(f.Rows))
 		o.sum.tallies(f.Summary)
 		if err := o.copy(readers[i], g, keep); err != nil {
 			return Summary{}, errors.Join(fmt.Errorf("copy %s: %w", f.path, err), o.abandon())

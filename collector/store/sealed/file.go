@@ -59,6 +59,7 @@ func Open(fs wal.FS, path string, cache *Cache) (*File, error) {
 	if err := json.Unmarshal(x.Summary, &f.Summary); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %s: %w", ErrIndex, IndexPath(path), err), x.Close())
 	}
+	x.Summary = nil // read, and thousands of files may be open
 	if f.data, err = openRows(fs, path, cache); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}

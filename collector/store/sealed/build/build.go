@@ -302,9 +302,6 @@ func (b *builder) addID(id string, trace *[16]byte) {
 	b.ids = append(b.ids, rowID{key.OfText(signal.Valid(id)), uint32(b.row)})
 }
 
-// list marks a request ID that came as a list of one.
-const list = "[]"
-
 // setRequest sets the row's request ID: the first alias that holds text. Its attribute needs no place of its own when
 // it is that text, or a list of it alone.
 func (b *builder) setRequest(trace *[16]byte, rest []byte) []byte {

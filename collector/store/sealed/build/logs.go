@@ -44,7 +44,7 @@ type logBuilder struct {
 	hashes                                     []uint64 // of each row, all that it is
 	source                                     sourceHash
 	severities                                 map[string]string
-	faulty, malformed                          int64
+	faulty                                     int64
 }
 
 // sourceHash is the hash of a resource and scope, of which many records in turn are.

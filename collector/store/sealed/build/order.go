@@ -41,40 +41,46 @@ func (s *sorter) noteHash(row int, hash uint64) {
 	s.bare[uint32(row)] = hash
 }
 
-// sort sorts by the first half of the trace ID, then the few rows that have it in common by all else.
+// sortBits is how many leading bits of a trace ID rows are first dealt out by. IDs are random, so that few rows share them.
+const sortBits = 16
+
+// sort deals the rows out by the first bits of their trace IDs, then sorts the few that have them in common.
 func (s *sorter) sort() {
-	type half struct {
-		high uint64
-		at   uint32
-	}
-	halves := make([]half, len(s.keys))
+	var ends [1<<sortBits + 1]uint32
 	for i := range s.keys {
-		halves[i] = half{s.keys[i].high, uint32(i)}
+		ends[s.keys[i].high>>(64-sortBits)+1]++
 	}
-	slices.SortFunc(halves, func(a, b half) int {
-		switch {
-		case a.high < b.high:
-			return -1
-		case a.high > b.high:
-			return 1
-		}
-		return 0
-	})
+	for i := range len(ends) - 1 {
+		ends[i+1] += ends[i]
+	}
 	sorted := make([]sortKey, len(s.keys))
-	for from, i := 0, 0; i < len(halves); i++ {
-		sorted[i] = s.keys[halves[i].at]
-		if i+1 == len(halves) || halves[i+1].high != halves[i].high {
-			if i > from {
-				slices.SortFunc(sorted[from:i+1], compareKeys)
-			}
-			from = i + 1
+	for i := range s.keys {
+		end := &ends[s.keys[i].high>>(64-sortBits)]
+		sorted[*end] = s.keys[i]
+		*end++
+	}
+	from := uint32(0)
+	for _, end := range ends[:1<<sortBits] {
+		if end-from > 1 {
+			slices.SortFunc(sorted[from:end], compareKeys)
 		}
+		from = end
 	}
 	s.keys = sorted
 }
 
 func compareKeys(a, b sortKey) int {
-	return cmp.Or(cmp.Compare(a.high, b.high), cmp.Compare(a.low, b.low), cmp.Compare(a.time, b.time), cmp.Compare(a.span, b.span), cmp.Compare(a.row, b.row))
+	switch {
+	case a.high != b.high:
+		return cmp.Compare(a.high, b.high)
+	case a.low != b.low:
+		return cmp.Compare(a.low, b.low)
+	case a.time != b.time:
+		return cmp.Compare(a.time, b.time)
+	case a.span != b.span:
+		return cmp.Compare(a.span, b.span)
+	}
+	return cmp.Compare(a.row, b.row)
 }
 
 // runs calls fn with the keys of each trace.

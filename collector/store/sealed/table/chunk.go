@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/delta"
 	"github.com/parquet-go/parquet-go/encoding/rle"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
@@ -207,9 +208,9 @@ func (k *chunk) chooseDelta() {
 		return
 	}
 	rows := k.order[:min(column.Block, len(k.order))]
-	plain := len(k.w.enc.zstd.EncodeAll(k.encode(rows).values, nil))
+	plain := len(k.coder().EncodeAll(k.encode(rows).values, nil))
 	k.delta = true
-	k.delta = len(k.w.enc.zstd.EncodeAll(k.encode(rows).values, nil)) < plain
+	k.delta = len(k.coder().EncodeAll(k.encode(rows).values, nil)) < plain
 }
 
 // pageRows is how many rows a page has.
@@ -274,13 +275,16 @@ func (k *chunk) page(first, rows int, p piece) error {
 	case p.nulls == rows:
 		e.page = append(binary.AppendUvarint(e.page, uint64(rows)<<1), 0)
 	default:
-		levels, err := levelEncoding.EncodeLevels(nil, p.levels)
-		if err != nil {
+		var err error
+		if e.runs, err = levelEncoding.EncodeLevels(e.runs, p.levels); err != nil {
 			return err
 		}
-		e.page = append(e.page, levels...)
+		e.page = append(e.page, e.runs...)
 	}
 	binary.LittleEndian.PutUint32(e.page, uint32(len(e.page)-4))
+	if p.encoding == format.RLEDictionary {
+		e.page = append(e.page, byte(k.width))
+	}
 	e.page = append(e.page, p.values...)
 	at := k.w.offset()
 	size, err := k.put(e.page, format.PageHeader{
@@ -300,11 +304,19 @@ func (k *chunk) page(first, rows int, p piece) error {
 	return nil
 }
 
+// coder is the compressor: a thorough one for long texts and for times, which it serves best.
+func (k *chunk) coder() *zstd.Encoder {
+	if !k.dictionary() && (k.Kind == column.Text || k.Kind == column.JSON || k.Kind == column.Time) {
+		return k.w.enc.thorough
+	}
+	return k.w.enc.fast
+}
+
 // put compresses and appends a page.
 func (k *chunk) put(raw []byte, h format.PageHeader) (int, error) {
 	body := raw
 	if k.meta.Codec == format.Zstd {
-		k.w.enc.compressed = k.w.enc.zstd.EncodeAll(raw, k.w.enc.compressed[:0])
+		k.w.enc.compressed = k.coder().EncodeAll(raw, k.w.enc.compressed[:0])
 		body = k.w.enc.compressed
 	}
 	h.UncompressedPageSize, h.CompressedPageSize = int32(len(raw)), int32(len(body))
@@ -380,9 +392,11 @@ func (k *chunk) encodeIDs(rows []uint32, p *piece) {
 	e.bytes = e.bytes[:0]
 	for i, row := range rows {
 		id := k.id(row)
-		null := isZero(id)
-		if p.level(e, i, null); null {
-			continue
+		if k.some < k.rows {
+			null := isZero(id)
+			if p.level(e, i, null); null {
+				continue
+			}
 		}
 		e.bytes = append(e.bytes, id...)
 		if k.statistics() {
@@ -405,9 +419,8 @@ func (p *piece) bounds(v []byte) {
 func (k *chunk) places(places []int32) []byte {
 	e := k.w.enc
 	encoding := rle.Encoding{BitWidth: k.width}
-	out, _ := encoding.EncodeInt32(e.bytes[:0], places) // every place fits the width
-	e.bytes = out
-	return slices.Insert(out, 0, byte(k.width))
+	e.bytes, _ = encoding.EncodeInt32(e.bytes[:0], places) // every place fits the width
+	return e.bytes
 }
 
 func number(v int64) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(v)) }

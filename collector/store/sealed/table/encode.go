@@ -63,7 +63,8 @@ func (k *chunk) encodeLong(rows []uint32, p *piece) {
 			high = text
 		}
 	}
-	p.values, _ = lengthEncoding.EncodeByteArray(nil, e.bytes, e.offsets)
+	e.values, _ = lengthEncoding.EncodeByteArray(e.values, e.bytes, e.offsets)
+	p.values = e.values
 	if k.statistics() && len(e.offsets) > 1 {
 		p.min, p.max = lower(low), upper(high)
 	}

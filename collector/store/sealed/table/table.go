@@ -182,6 +182,7 @@ func (c *Column) number(text string, clone bool) uint32 {
 func (c *Column) grow() bool {
 	if len(c.texts) >= distinctCheck && len(c.texts)*3 > c.some {
 		c.table = nil
+		c.texts = slices.Grow(c.texts, max(0, c.hint-len(c.texts)))
 		return false
 	}
 	c.table = make([]uint32, 2*len(c.table))

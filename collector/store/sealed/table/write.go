@@ -3,6 +3,7 @@ package table
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -235,23 +236,31 @@ func (w *Writer) FooterSum() uint32 { return w.sum }
 
 // encoder is the compressor with its buffers.
 type encoder struct {
-	zstd       *zstd.Encoder
-	compressed []byte
-	page       []byte
-	levels     []uint8
-	ints       []int32
-	longs      []int64
-	bytes      []byte
-	offsets    []uint32
+	fast, thorough *zstd.Encoder
+	compressed     []byte
+	runs           []byte
+	values         []byte
+	page           []byte
+	levels         []uint8
+	ints           []int32
+	longs          []int64
+	bytes          []byte
+	offsets        []uint32
 }
 
 // maxWindow bounds what a page needs to be read; few pages are larger.
 const maxWindow = 1 << 20
 
 func newEncoder() (*encoder, error) {
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(maxWindow),
-		zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithLowerEncoderMem(true))
-	return &encoder{zstd: z}, err
+	options := []zstd.EOption{
+		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(maxWindow), zstd.WithLowerEncoderMem(true),
+	}
+	fast, err := zstd.NewWriter(nil, append(options, zstd.WithEncoderLevel(zstd.SpeedFastest))...)
+	if err != nil {
+		return nil, err
+	}
+	thorough, err := zstd.NewWriter(nil, append(options, zstd.WithEncoderLevel(zstd.SpeedDefault))...)
+	return &encoder{fast: fast, thorough: thorough}, err
 }
 
-func (e *encoder) close() error { return e.zstd.Close() }
+func (e *encoder) close() error { return errors.Join(e.fast.Close(), e.thorough.Close()) }
