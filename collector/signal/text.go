@@ -9,12 +9,21 @@ import (
 	"weft/internal/otlp"
 )
 
-// ValueText is a value as text: numbers in decimal, bytes in base64, arrays and maps as JSON. It may be a view.
+// ValueText is Text of a value where it lies. It may be a view.
 func ValueText(v *otlp.Value) string {
 	if v.Type == otlp.Text {
 		return v.Text()
 	}
-	switch v := v.Any().(type) {
+	return Text(v.Any())
+}
+
+// Text is a decoded value as text: numbers in decimal, bytes in base64, arrays and maps as JSON; nil is nothing.
+func Text(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
 	case bool:
 		return strconv.FormatBool(v)
 	case int64:
@@ -23,8 +32,6 @@ func ValueText(v *otlp.Value) string {
 		return doubleText(v)
 	case []byte:
 		return base64.StdEncoding.EncodeToString(v)
-	case nil:
-		return ""
 	default:
 		raw, _ := json.Marshal(finite(v)) // nothing in it has no JSON any more
 		return string(raw)
@@ -39,7 +46,7 @@ func doubleText(f float64) string {
 	return string(raw)
 }
 
-// finite replaces what JSON has no numbers for.
+// finite is a value in which what JSON has no numbers for is text. The value itself stays: others share it.
 func finite(v any) any {
 	switch v := v.(type) {
 	case float64:
@@ -47,13 +54,17 @@ func finite(v any) any {
 			return strconv.FormatFloat(v, 'g', -1, 64)
 		}
 	case []any:
+		out := make([]any, len(v))
 		for i := range v {
-			v[i] = finite(v[i])
+			out[i] = finite(v[i])
 		}
+		return out
 	case map[string]any:
+		out := make(map[string]any, len(v))
 		for k := range v {
-			v[k] = finite(v[k])
+			out[k] = finite(v[k])
 		}
+		return out
 	}
 	return v
 }

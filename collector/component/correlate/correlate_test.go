@@ -10,11 +10,8 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/exporter/exportertest"
 	"go.opentelemetry.io/collector/extension/extensiontest"
 	"go.opentelemetry.io/collector/pdata/pcommon"
-	"go.opentelemetry.io/collector/pdata/plog"
-	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -112,17 +109,16 @@ func TestExchangesSurviveARestartAndCountOnce(t *testing.T) {
 	if n := len(ext.Correlator().Find(pcommon.TraceID{1}.String())); n != 1 {
 		t.Fatalf("%d exchanges after replay", n)
 	}
-	traces, err := ExporterFactory().CreateTraces(t.Context(), exportertest.NewNopSettings(component.MustNewType(componentType)), &struct{}{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := traces.Start(t.Context(), w); err != nil {
-		t.Fatal(err)
-	}
 	for _, batch := range []ptrace.Traces{request(1), request(2)} { // the first is a re-send of what was stored
-		if err := traces.ConsumeTraces(t.Context(), batch); err != nil {
+		raw, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(batch)
+		if err != nil {
 			t.Fatal(err)
 		}
+		spans, err := new(reader).readSpans(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ext.Correlator().Spans(time.Now(), spans)
 	}
 	deadline := time.Now().Add(10 * time.Second)
 	for w.calls(t) != 1 {
@@ -183,38 +179,6 @@ func TestAnOffenderIsNamed(t *testing.T) {
 	}
 	if !found {
 		t.Errorf("metrics %+v", all.ScopeMetrics)
-	}
-}
-
-func TestFeedTakesEverySignal(t *testing.T) {
-	w := newWorld(t)
-	settings := exportertest.NewNopSettings(component.MustNewType(componentType))
-	logs, err := ExporterFactory().CreateLogs(t.Context(), settings, &struct{}{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := logs.Start(t.Context(), componenttest.NewNopHost()); err == nil {
-		t.Error("started without a correlator")
-	}
-	ext := w.start(t, NewKeeper())
-	if err := logs.Start(t.Context(), w); err != nil {
-		t.Fatal(err)
-	}
-	batch := plog.NewLogs()
-	record := batch.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
-	record.SetTraceID(pcommon.TraceID{7})
-	if err := logs.ConsumeLogs(t.Context(), batch); err != nil {
-		t.Fatal(err)
-	}
-	if n := ext.Correlator().Stats().Logs; n != 1 {
-		t.Errorf("%d logs taken", n)
-	}
-	metrics, err := ExporterFactory().CreateMetrics(t.Context(), settings, &struct{}{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := metrics.ConsumeMetrics(t.Context(), pmetric.NewMetrics()); err != nil {
-		t.Fatal(err)
 	}
 }
 

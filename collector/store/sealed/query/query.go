@@ -157,7 +157,7 @@ func (m *Matcher) Number(f float64) bool {
 	case LessEqual:
 		return f <= m.number
 	}
-	return m.Text(text(f))
+	return m.Text(signal.Text(f))
 }
 
 // Compares says whether the Match compares numbers, and which one it has.
@@ -173,7 +173,7 @@ func (m *Matcher) Wants(v any) bool {
 			return m.Number(v)
 		}
 	}
-	return m.Text(text(v))
+	return m.Text(signal.Text(v))
 }
 
 // Match says whether a body matches.
