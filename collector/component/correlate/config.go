@@ -1,4 +1,4 @@
-// Package correlate runs the correlator inside the collector: fed by the pipelines, filled from the stores at start,
+// Package correlate runs the correlator inside the collector: fed by the intake, filled from the stores at start,
 // its metrics written to the metric store.
 package correlate
 
