@@ -84,7 +84,7 @@ func (s *Store) ByTrace(ctx context.Context, id signal.TraceID) ([]signal.Log, e
 	return s.find(ctx, question{
 		keys:  []key.Key{key.OfTrace(id)},
 		match: func(l *otlp.Log) bool { return signal.TraceID(key.TraceOf(l)) == id },
-		sealed: func(f *sealed.File, fn func(*signal.Log) bool) (sealed.Read, error) {
+		sealed: func(f *sealed.File, fn sealed.EachLog) (sealed.Read, error) {
 			return f.LogsOfTrace(ctx, id, fn)
 		},
 	})
@@ -95,7 +95,7 @@ func (s *Store) ByRequest(ctx context.Context, id string) ([]signal.Log, error) 
 	q := question{
 		keys:   []key.Key{key.OfText(id)},
 		match:  func(l *otlp.Log) bool { return s.ids.Has(l.Attrs, id) },
-		sealed: func(f *sealed.File, fn func(*signal.Log) bool) (sealed.Read, error) { return f.LogsOf(ctx, id, fn) },
+		sealed: func(f *sealed.File, fn sealed.EachLog) (sealed.Read, error) { return f.LogsOf(ctx, id, fn) },
 	}
 	if trace, ok := signal.ParseTraceID(id); ok {
 		q.keys = append(q.keys, key.OfTrace(trace))
@@ -107,7 +107,7 @@ func (s *Store) ByRequest(ctx context.Context, id string) ([]signal.Log, error) 
 type question struct {
 	keys   []key.Key
 	match  func(*otlp.Log) bool
-	sealed func(*sealed.File, func(*signal.Log) bool) (sealed.Read, error)
+	sealed func(*sealed.File, sealed.EachLog) (sealed.Read, error)
 }
 
 func (s *Store) find(ctx context.Context, q question) ([]signal.Log, error) {
@@ -133,7 +133,12 @@ func (s *Store) find(ctx context.Context, q question) ([]signal.Log, error) {
 	if !found.full() {
 		err := view.EachSegment(ctx, nil, func(f *sealed.File) error {
 			var here []signal.Log
-			_, err := q.sealed(f, func(l *signal.Log) bool {
+			of := 0
+			_, err := q.sealed(f, func(group int, l *signal.Log) bool {
+				if group != of {
+					found.take(here)
+					here, of = here[:0], group
+				}
 				here = append(here, *l)
 				return len(found.list)+len(here) <= segment.MaxItems
 			})
@@ -158,8 +163,10 @@ type logs struct {
 
 func (l *logs) full() bool { return len(l.list) > segment.MaxItems }
 
+func (l *logs) take(here []signal.Log) { l.list = l.known.appendNew(l.list, here) }
+
 func (l *logs) add(here []signal.Log, err error) error {
-	l.list = l.known.appendNew(l.list, here)
+	l.take(here)
 	if err == nil && l.full() {
 		return segment.ErrStop
 	}
@@ -168,7 +175,7 @@ func (l *logs) add(here []signal.Log, err error) error {
 
 // counts is how many times each record has been taken. Log records have no identity, and an application may well
 // write one line twice in a nanosecond; but two batches that both hold a record, equal in every field, are one batch
-// sent again. So a record is shown as often as the batch, or the segment, that holds it most often says.
+// sent again. So a record is shown as often as the batch, or the row group, that holds it most often says.
 type counts map[uint64]int
 
 func (c counts) appendNew(out, batch []signal.Log) []signal.Log {

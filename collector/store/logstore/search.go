@@ -76,7 +76,7 @@ func worth(spans Worth) func(context.Context, []*sealed.File, time.Duration) (ma
 // holds finds the records of a request: those of the trace that id is in hex, and those that carry it.
 func holds(ctx context.Context, f *sealed.File, id string) (map[signal.TraceID]bool, bool, error) {
 	traces, found := map[signal.TraceID]bool{}, false
-	note := func(l *signal.Log) bool {
+	note := func(_ int, l *signal.Log) bool {
 		found = true
 		if !l.TraceID.IsZero() {
 			traces[l.TraceID] = true

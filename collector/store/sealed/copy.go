@@ -45,7 +45,8 @@ func (w Row) Received() int64 { return w.r.Int(rows.ColReceived, w.row) }
 const groupRows = 1 << 18
 
 // Copy writes the rows of files that keep wants into one file, under temporary names. Row groups are filled anew, in the
-// order of the files; rows that are there twice within one are left out.
+// order of the files. Of the rows for one of them, a span is kept once, and a log record as often as the row group that it
+// comes from has it, or the one of several that has it most often.
 func Copy(fs wal.FS, path string, files []*File, keep func(Row) bool) (Summary, error) {
 	readers, err := readersOf(files)
 	if err != nil {
@@ -92,17 +93,17 @@ func (o *output) copy(r *rows.Reader, c *gatherer, keep func(Row) bool) error {
 		r.Group = g
 		for row := range r.Groups[g].Rows {
 			if wanted := keep(Row{r, row}); r.Err == nil && wanted {
+				if c.full() && !c.copier.Continues(r, row) {
+					if err := o.writeGathered(c); err != nil {
+						return err
+					}
+				}
 				c.next().Add(r, row)
 			}
 			if err := r.Take(); errors.Is(err, ErrDamaged) {
 				o.sum.Lost++
 			} else if err != nil {
 				return err
-			}
-			if c.full() {
-				if err := o.writeGathered(c); err != nil {
-					return err
-				}
 			}
 		}
 	}

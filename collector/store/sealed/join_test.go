@@ -200,3 +200,33 @@ func TestRebuildIndexMakesTheSame(t *testing.T) {
 		})
 	}
 }
+
+// What is kept of a file for as long as the collector runs holds nothing of the batches, whose memory is used again.
+func TestSummaryOutlivesItsBatches(t *testing.T) {
+	for name, write := range map[string]func(path string) ([]Batch, Summary, error){
+		"spans": func(path string) ([]Batch, Summary, error) {
+			batches := manySpans(100)
+			sum, err := WriteSpans(wal.OS{}, path, batches, Options{})
+			return batches, sum, err
+		},
+		"logs": func(path string) ([]Batch, Summary, error) {
+			batches := manyLogs(100)
+			sum, err := WriteLogs(wal.OS{}, path, batches, Options{})
+			return batches, sum, err
+		},
+	} {
+		path := filepath.Join(t.TempDir(), name+".parquet")
+		batches, sum, err := write(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range batches {
+			clear(b.Raw)
+		}
+		f := publish(t, path)
+		defer f.Close()
+		if len(sum.Services) == 0 || !slices.Equal(sum.Services, f.Services) {
+			t.Errorf("%s: services %q, want %q", name, sum.Services, f.Services)
+		}
+	}
+}

@@ -101,27 +101,31 @@ func (f *File) TracesOf(ctx context.Context, id string, fn func(signal.TraceID) 
 	})
 }
 
-// LogsOfTrace calls fn with every record of a trace, in order of time, until it says no.
-func (f *File) LogsOfTrace(ctx context.Context, id signal.TraceID, fn func(*signal.Log) bool) (Read, error) {
+// EachLog is called with a log record and its row group. Records that are equal in every field are as many as the row
+// group has that holds most of them: groups are joined without looking for what is in two of them.
+type EachLog func(group int, l *signal.Log) (more bool)
+
+// LogsOfTrace calls fn with every record of a trace, in each row group in order of time, until it says no.
+func (f *File) LogsOfTrace(ctx context.Context, id signal.TraceID, fn EachLog) (Read, error) {
 	return f.each(ctx, rows.Logs, key.OfTrace(id), func(r run, row int) bool {
 		return r.follow(row, r.ofTrace(id), r.logs(fn))
 	})
 }
 
-func (r run) logs(fn func(*signal.Log) bool) func(int) (bool, error) {
+func (r run) logs(fn EachLog) func(int) (bool, error) {
 	return func(row int) (bool, error) {
 		l, err := r.Log(row)
 		if err != nil {
 			return true, err
 		}
 		r.read.Rows++
-		return fn(&l), nil
+		return fn(r.Group, &l), nil
 	}
 }
 
 // LogsOf calls fn with every record that has this ID as its request ID, client request ID or client trace ID, whether or
 // not it is in a trace, until it says no.
-func (f *File) LogsOf(ctx context.Context, id string, fn func(*signal.Log) bool) (Read, error) {
+func (f *File) LogsOf(ctx context.Context, id string, fn EachLog) (Read, error) {
 	id = signal.Valid(id)
 	stopped := false
 	keys := []key.Key{key.OfText(id)}
@@ -131,8 +135,8 @@ func (f *File) LogsOf(ctx context.Context, id string, fn func(*signal.Log) bool)
 	var read Read
 	for _, key := range keys {
 		part, err := f.each(ctx, rows.Logs, key, func(r run, row int) bool {
-			logs := r.logs(func(l *signal.Log) bool {
-				stopped = !fn(l)
+			logs := r.logs(func(group int, l *signal.Log) bool {
+				stopped = !fn(group, l)
 				return !stopped
 			})
 			return r.follow(row, r.together(row), func(row int) (bool, error) {

@@ -280,7 +280,7 @@ func TestLogsReadBackAsTheyCame(t *testing.T) {
 		for n := range byte(5) {
 			id := signal.TraceID{15: n}
 			var got, of []signal.Log
-			_, err := f.LogsOfTrace(ctx, id, func(s *signal.Log) bool { got = append(got, *s); return true })
+			_, err := f.LogsOfTrace(ctx, id, func(_ int, s *signal.Log) bool { got = append(got, *s); return true })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -293,7 +293,7 @@ func TestLogsReadBackAsTheyCame(t *testing.T) {
 		}
 		for _, id := range someTexts {
 			var got, of []string
-			_, err := f.LogsOf(ctx, id, func(l *signal.Log) bool { got = append(got, show(*l)); return true })
+			_, err := f.LogsOf(ctx, id, func(_ int, l *signal.Log) bool { got = append(got, show(*l)); return true })
 			if err != nil {
 				t.Fatal(err)
 			}

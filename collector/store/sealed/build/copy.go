@@ -25,6 +25,8 @@ type Copier struct {
 	rest    []byte
 	digest  xxhash.Digest
 	from    *rows.Schema // of the file that the last row is from
+	group   int          // of that file
+	place   uint64       // counts the row groups that rows came from
 	idsRest bool
 }
 
@@ -36,9 +38,18 @@ func NewCopier(s *rows.Schema, defs []column.Def, n int) *Copier {
 // Len is how many rows there are.
 func (c *Copier) Len() int { return c.b.row }
 
+// Continues says whether a row may be equal to the last one, so that the two must not come into different row groups.
+func (c *Copier) Continues(r *rows.Reader, row int) bool {
+	if c.schema.Signal == rows.Spans || len(c.keys) == 0 {
+		return false
+	}
+	last, next := &c.keys[len(c.keys)-1], spanKey(r.Trace(row), r.Int(rows.ColTime, row), [8]byte{}, row)
+	return last.time == next.time && last.sameTrace(&next)
+}
+
 // Add copies a row cell by cell. All cells are read first: a row is copied whole or, with an error in r, not at all.
 func (c *Copier) Add(r *rows.Reader, row int) {
-	c.fromFile(r.Schema)
+	c.fromGroup(r.Schema, r.Group)
 	for col := range r.Columns {
 		r.Value(col, row)
 	}
@@ -61,7 +72,7 @@ func (c *Copier) Add(r *rows.Reader, row int) {
 	}
 	key := spanKey(trace, r.Int(rows.ColStart, row), [8]byte{}, b.row)
 	if c.schema.Signal == rows.Logs {
-		key.time, key.span = r.Int(rows.ColTime, row), uint64(r.Int(rows.ColReceived, row))
+		key.time, key.span = r.Int(rows.ColTime, row), c.place
 		c.hashes = append(c.hashes, c.digest.Sum64())
 	} else {
 		var span signal.SpanID
@@ -125,8 +136,13 @@ func (c *Copier) attributes(r *rows.Reader, row int) {
 	}
 }
 
-// fromFile takes over what another file says of its attributes column.
-func (c *Copier) fromFile(s *rows.Schema) {
+// fromGroup notes that rows come from another row group, and takes over what another file says of its attributes column.
+func (c *Copier) fromGroup(s *rows.Schema, group int) {
+	if c.from == s && c.group == group {
+		return
+	}
+	c.group = group
+	c.place++
 	if c.from == s {
 		return
 	}

@@ -157,7 +157,8 @@ func (b *logBuilder) sortOrphans() {
 	})
 }
 
-// appendOnce appends records of one moment: each as often as the batch that holds it most often says (decision 0023).
+// appendOnce appends records of one moment: each as often as the batch, or the row group, that holds it most often says
+// (decision 0023).
 func (b *logBuilder) appendOnce(order []uint32, group []sortKey) []uint32 {
 	if len(group) == 1 {
 		return append(order, group[0].row)

@@ -14,7 +14,7 @@ import (
 type sortKey struct {
 	high, low uint64 // the trace ID
 	time      int64
-	span      uint64 // of spans; of log records the batch they came in
+	span      uint64 // of spans; of log records the batch they came in, or the row group
 	row       uint32
 }
 

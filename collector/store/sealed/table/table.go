@@ -259,7 +259,7 @@ func (c *Column) Text(row uint32) string {
 func (c *Column) Texts() []string {
 	out := make([]string, len(c.texts))
 	for i, text := range c.texts {
-		out[i] = strings.ToValidUTF8(text, "\uFFFD")
+		out[i] = strings.Clone(strings.ToValidUTF8(text, "\uFFFD"))
 	}
 	return out
 }
