@@ -27,7 +27,10 @@ func (f *File) each(ctx context.Context, kind rows.Signal, key key.Key, fn func(
 	if err != nil {
 		return read, err
 	}
-	defer func() { read.Bytes += r.Bytes }()
+	defer func() {
+		read.Bytes += r.Bytes
+		r.Release()
+	}()
 	for _, row := range rows {
 		if err := ctx.Err(); err != nil {
 			return read, err

@@ -62,6 +62,7 @@ func scan[T any](ctx context.Context, f *File, s *scanner[T]) (Read, error) {
 	if s.Reader, err = f.reader(s.kind); err != nil {
 		return Read{}, err
 	}
+	defer s.Release()
 	var none bool
 	if s.filters, s.slow, none = filtersOf(s.Reader, s.q); !none {
 		for g := len(s.Groups) - 1; g >= 0 && err == nil && !s.done; g-- {

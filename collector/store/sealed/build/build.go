@@ -21,6 +21,9 @@ type Batch struct {
 	Raw      []byte
 }
 
+// yieldRows is after how many rows the processor is offered to others: whoever asks must not wait for who seals.
+const yieldRows = 512
+
 // Rows are rows that are ready to be written.
 type Rows struct {
 	*table.Table

@@ -2,6 +2,7 @@ package build
 
 import (
 	"encoding/binary"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -83,7 +84,9 @@ func (c *Copier) Add(r *rows.Reader, row int) {
 	}
 	c.keys = append(c.keys, key)
 	b.row++
-	b.Rows = b.row
+	if b.Rows = b.row; b.row%yieldRows == 0 {
+		runtime.Gosched()
+	}
 }
 
 // set copies a cell, and makes it part of what the row is.

@@ -2,6 +2,7 @@ package build
 
 import (
 	"cmp"
+	"runtime"
 	"slices"
 	"strings"
 	"unsafe"
@@ -25,7 +26,9 @@ func Logs(batches []Batch, keep []string) *Rows {
 	out := &Rows{Table: b.Table, Schema: s, Defs: defs, builder: b.builder, time: b.time}
 	for i, batch := range batches {
 		err := otlp.Logs(batch.Raw, func(x *otlp.Log) error {
-			b.add(x, batch.Received, i)
+			if b.add(x, batch.Received, i); b.row%yieldRows == 0 {
+				runtime.Gosched()
+			}
 			return nil
 		})
 		if err != nil {

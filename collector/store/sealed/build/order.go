@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"runtime"
 	"slices"
 
 	"weft/collector/store/key"
@@ -41,32 +42,8 @@ func (s *sorter) noteHash(row int, hash uint64) {
 	s.bare[uint32(row)] = hash
 }
 
-// sortBits is how many leading bits of a trace ID rows are first dealt out by. IDs are random, so that few rows share them.
-const sortBits = 16
-
-// sort deals the rows out by the first bits of their trace IDs, then sorts the few that have them in common.
 func (s *sorter) sort() {
-	var ends [1<<sortBits + 1]uint32
-	for i := range s.keys {
-		ends[s.keys[i].high>>(64-sortBits)+1]++
-	}
-	for i := range len(ends) - 1 {
-		ends[i+1] += ends[i]
-	}
-	sorted := make([]sortKey, len(s.keys))
-	for i := range s.keys {
-		end := &ends[s.keys[i].high>>(64-sortBits)]
-		sorted[*end] = s.keys[i]
-		*end++
-	}
-	from := uint32(0)
-	for _, end := range ends[:1<<sortBits] {
-		if end-from > 1 {
-			slices.SortFunc(sorted[from:end], compareKeys)
-		}
-		from = end
-	}
-	s.keys = sorted
+	s.keys = index.SortSpread(s.keys, func(k *sortKey) uint64 { return k.high }, compareKeys)
 }
 
 func compareKeys(a, b sortKey) int {
@@ -160,6 +137,9 @@ func (b *Rows) Entries() []index.Entry {
 	entries := make([]index.Entry, 0, len(order)/4+len(b.ids))
 	var last []byte
 	for i, row := range order {
+		if i%yieldRows == 0 {
+			runtime.Gosched()
+		}
 		place[row] = uint32(i)
 		trace := b.trace.ID(row)
 		switch run[i] = uint32(i); {

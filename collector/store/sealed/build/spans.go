@@ -1,6 +1,8 @@
 package build
 
 import (
+	"runtime"
+
 	"github.com/cespare/xxhash/v2"
 
 	"weft/collector/signal"
@@ -20,7 +22,9 @@ func Spans(batches []Batch, keep []string) *Rows {
 	out := &Rows{Table: b.Table, Schema: s, Defs: defs, builder: b.builder, time: b.start}
 	for _, batch := range batches {
 		err := otlp.Spans(batch.Raw, func(x *otlp.Span) error {
-			b.add(x, batch.Received)
+			if b.add(x, batch.Received); b.row%yieldRows == 0 {
+				runtime.Gosched()
+			}
 			return nil
 		})
 		if err != nil {

@@ -18,6 +18,7 @@ type Values struct {
 	Len     int
 	nums    []int64
 	data    []byte
+	text    []byte // memory that data may be in
 	offsets []uint32
 	width   int
 }
@@ -47,6 +48,40 @@ type Page struct {
 	Places     []int32 // of each row's value, -1 = null; nil = all are null
 	*Values
 	Shared bool // the values are the chunk's dictionary
+
+	own         Values  // of a page without a dictionary
+	read, plain []byte  // as it is in the file, and decompressed
+	places      []int32 // what Places is when it is not nil
+	levelBytes  []byte
+	numbers     []int32 // places in the dictionary, of the rows that are not null
+}
+
+// pages are pages that nobody holds, for the memory they have.
+var pages = sync.Pool{New: func() any { return new(Page) }}
+
+// maxKept is the size of a page beyond which its memory is not kept.
+const maxKept = 256 << 10
+
+// newPage is a page of rows rows from first on, all of them null so far.
+func newPage(first, rows int) *Page {
+	p := pages.Get().(*Page)
+	p.First, p.End, p.Values, p.Shared, p.Places = first, first+rows, nil, false, nil
+	return p
+}
+
+// release gives the memory of the page, and of all that it shows, to others.
+func (p *Page) release() {
+	if n := cap(p.plain) + cap(p.read); n > 0 && n <= maxKept {
+		pages.Put(p)
+	}
+}
+
+// sized is a slice of so many elements, in the memory of another if that is enough.
+func sized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
 }
 
 // At is the place of a row's value, -1 = null. The row is counted in the group and must be in the page.
@@ -67,8 +102,8 @@ var decoders = sync.Pool{New: func() any {
 	return d
 }}
 
-// body reads the page at an offset, checks and decompresses it.
-func (k *Chunk) body(buf []byte, kind format.PageType) (pageHeader, []byte, error) {
+// body reads the header of a page, checks and decompresses its body, into the memory given if that is enough.
+func (k *Chunk) body(buf, into []byte, kind format.PageType) (pageHeader, []byte, error) {
 	h, n, err := readPageHeader(buf)
 	if err != nil {
 		return h, nil, err
@@ -83,7 +118,7 @@ func (k *Chunk) body(buf []byte, kind format.PageType) (pageHeader, []byte, erro
 	if k.codec == format.Zstd {
 		d := decoders.Get().(*zstd.Decoder)
 		defer decoders.Put(d)
-		if body, err = d.DecodeAll(body, make([]byte, 0, h.raw+16)); err != nil {
+		if body, err = d.DecodeAll(body, sized(into, int(h.raw)+16)[:0]); err != nil {
 			return h, nil, damaged("page: %v", err)
 		}
 	}
@@ -103,7 +138,7 @@ func (k *Chunk) readDict(r io.ReaderAt) (v *Values, n int64, err error) {
 	if err := readFull(r, buf, k.dict); err != nil {
 		return nil, 0, err
 	}
-	h, body, err := k.body(buf, format.DictionaryPage)
+	h, body, err := k.body(buf, nil, format.DictionaryPage)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -139,7 +174,7 @@ func (v *Values) plain(body []byte, n int) error {
 		if len(body) != (n+7)/8 {
 			return damaged("%d booleans in %d bytes", n, len(body))
 		}
-		v.nums = make([]int64, n)
+		v.nums = sized(v.nums, n)
 		for i := range v.nums {
 			v.nums[i] = int64(body[i/8] >> (i % 8) & 1)
 		}
@@ -148,7 +183,7 @@ func (v *Values) plain(body []byte, n int) error {
 	if len(body) != 8*n {
 		return damaged("%d numbers in %d bytes", n, len(body))
 	}
-	v.nums = make([]int64, n)
+	v.nums = sized(v.nums, n)
 	for i := range v.nums {
 		v.nums[i] = int64(binary.LittleEndian.Uint64(body[8*i:]))
 	}
@@ -158,18 +193,23 @@ func (v *Values) plain(body []byte, n int) error {
 // readPage reads a data page of rows rows.
 func (k *Chunk) readPage(r io.ReaderAt, at location, rows int, dict *Values) (p *Page, err error) {
 	defer guard(&err)
-	buf := make([]byte, at.size)
-	if err := readFull(r, buf, at.at); err != nil {
+	p = newPage(int(at.first), rows)
+	p.read = sized(p.read, int(at.size))
+	if err := readFull(r, p.read, at.at); err != nil {
 		return nil, err
 	}
-	h, body, err := k.body(buf, format.DataPage)
+	h, body, err := k.body(p.read, p.plain, format.DataPage)
 	if err != nil {
 		return nil, err
+	}
+	if k.codec == format.Zstd {
+		p.plain = body
 	}
 	if h.values != int64(rows) || len(body) < 4 || uint64(binary.LittleEndian.Uint32(body)) > uint64(len(body)-4) {
 		return nil, damaged("a page of %d rows has %d", rows, h.values)
 	}
-	p = &Page{First: int(at.first), End: int(at.first) + rows, Places: make([]int32, rows)}
+	p.places = sized(p.places, rows)
+	p.Places = p.places
 	n := binary.LittleEndian.Uint32(body)
 	some, err := p.levels(body[4 : 4+n])
 	if err != nil {
@@ -181,10 +221,10 @@ func (k *Chunk) readPage(r io.ReaderAt, at location, rows int, dict *Values) (p 
 			return nil, damaged("a page without its dictionary")
 		}
 		p.Values, p.Shared = dict, true
-		return p, p.places(body, some)
+		return p, p.setPlaces(body, some)
 	}
-	p.Values = &Values{Kind: k.kind, width: k.width}
-	if some == 0 {
+	p.own.Kind, p.own.width, p.own.Len = k.kind, k.width, 0
+	if p.Values = &p.own; some == 0 {
 		p.Places = nil
 		return p, nil
 	}
@@ -205,8 +245,8 @@ func (p *Page) levels(raw []byte) (some int, err error) {
 		}
 		return len(p.Places), nil
 	}
-	levels, err := levelEncoding.DecodeLevels(nil, raw)
-	if err != nil || len(levels) < len(p.Places) {
+	levels, err := levelEncoding.DecodeLevels(p.levelBytes[:0], raw)
+	if p.levelBytes = levels; err != nil || len(levels) < len(p.Places) {
 		return 0, damaged("levels: %v", err)
 	}
 	for i := range p.Places {
@@ -218,8 +258,8 @@ func (p *Page) levels(raw []byte) (some int, err error) {
 	return some, nil
 }
 
-// places replaces the numbers of rows by their places in the dictionary.
-func (p *Page) places(body []byte, some int) error {
+// setPlaces replaces the numbers of rows by their places in the dictionary.
+func (p *Page) setPlaces(body []byte, some int) error {
 	if some == 0 {
 		p.Places = nil
 		return nil
@@ -228,15 +268,17 @@ func (p *Page) places(body []byte, some int) error {
 		return damaged("a page without places")
 	}
 	encoding := rle.Encoding{BitWidth: int(body[0])}
-	var in []int32
+	in := sized(p.numbers, some+8)[:0]
 	if body[0] == 0 {
-		in = make([]int32, some)
+		in = in[:some]
+		clear(in)
 	} else {
 		var err error
-		if in, err = encoding.DecodeInt32(make([]int32, 0, some+8), body[1:]); err != nil || len(in) < some {
+		if in, err = encoding.DecodeInt32(in, body[1:]); err != nil || len(in) < some {
 			return damaged("places in the dictionary: %v", err)
 		}
 	}
+	p.numbers = in
 	for i, n := range p.Places {
 		if n < 0 {
 			continue
@@ -255,13 +297,14 @@ func (p *Page) decode(e format.Encoding, body []byte, some int) (err error) {
 		return v.plain(body, some)
 	case format.DeltaBinaryPacked:
 		v.Len = some
-		v.nums, err = longEncoding.DecodeInt64(make([]int64, 0, some), body)
+		v.nums, err = longEncoding.DecodeInt64(sized(v.nums, some)[:0], body)
 		if err == nil && len(v.nums) != some {
 			return damaged("%d numbers, not %d", len(v.nums), some)
 		}
 	case format.DeltaLengthByteArray:
 		v.Len = some
-		v.data, v.offsets, err = lengthEncoding.DecodeByteArray(nil, body, nil)
+		v.data, v.offsets, err = lengthEncoding.DecodeByteArray(v.text[:0], body, v.offsets[:0])
+		v.text = v.data
 		if err == nil && len(v.offsets) != some+1 {
 			return damaged("%d texts, not %d", len(v.offsets)-1, some)
 		}

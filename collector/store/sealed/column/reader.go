@@ -112,6 +112,16 @@ func (c *Cursor) readMeta() (*Meta, error) {
 	return nil, fmt.Errorf("%s: %w", c.r.path, err)
 }
 
+// Release ends the question. Pages, and views of what is in them, are not to be used any more.
+func (c *Cursor) Release() {
+	for _, p := range c.pages {
+		if p != nil {
+			p.release()
+		}
+	}
+	clear(c.pages)
+}
+
 // at makes a row group the current one.
 func (c *Cursor) at(group int) {
 	if group != c.group {

@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"math"
 	"math/bits"
+	"runtime"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -77,6 +78,7 @@ func (k *chunk) write() error {
 		if k.Kind == column.Text || k.Kind == column.JSON {
 			rows = k.cut(first, rows)
 		}
+		runtime.Gosched() // whoever asks must not wait for who writes
 		p := k.encode(k.order[first : first+rows])
 		if err := k.page(first, rows, p); err != nil {
 			return err
