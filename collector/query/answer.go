@@ -55,7 +55,8 @@ type requestJSON struct {
 	Alerts          []Alert           `json:"alerts"`
 	Requests        []summaryJSON     `json:"requests"`
 	Links           map[string]string `json:"links"`
-	Incomplete      []string          `json:"incomplete"`
+	Incomplete      []string          `json:"incomplete"` // why something is missing
+	Truncated       bool              `json:"truncated"`  // it is, because the request is larger than an answer may be
 }
 
 type spanJSON struct {

@@ -20,8 +20,8 @@ const (
 	parallel  = 16
 )
 
-// search follows IDs through the stores: an ID leads to traces and logs, which name further IDs.
-type search struct {
+// gathered follows IDs through the stores: an ID leads to traces and logs, which name further IDs.
+type gathered struct {
 	api    *api
 	traces map[signal.TraceID]bool // true once asked for
 	ids    map[string]bool
@@ -33,13 +33,14 @@ type search struct {
 	found      []signal.TraceID
 	asked      int
 	incomplete []string        // stores that could not say all, and why
+	truncated  bool            // because a bound of ours was reached
 	silent     int             // stores that said nothing
 	group      *errgroup.Group // of this round
 }
 
 // gather asks the stores in parallel, round by round, until nothing new is named. It fails when no store answered.
-func (a *api) gather(ctx context.Context, id string) (*search, error) {
-	s := &search{api: a, traces: map[signal.TraceID]bool{}, ids: map[string]bool{}}
+func (a *api) gather(ctx context.Context, id string) (*gathered, error) {
+	s := &gathered{api: a, traces: map[signal.TraceID]bool{}, ids: map[string]bool{}}
 	s.followID(id)
 	if trace, ok := signal.ParseTraceID(id); ok {
 		s.followTrace(trace)
@@ -61,6 +62,7 @@ func (a *api) gather(ctx context.Context, id string) (*search, error) {
 		return nil, errors.New(s.incomplete[0])
 	}
 	if s.full {
+		s.truncated = true
 		s.incomplete = append(s.incomplete, fmt.Sprintf("only %d traces and %d request IDs were followed", maxTraces, maxIDs))
 	}
 	slices.Sort(s.incomplete)
@@ -69,7 +71,7 @@ func (a *api) gather(ctx context.Context, id string) (*search, error) {
 }
 
 // round asks for all that is named and not yet asked for, and is false when that is nothing.
-func (s *search) round(ctx context.Context) bool {
+func (s *gathered) round(ctx context.Context) bool {
 	s.group = &errgroup.Group{}
 	s.group.SetLimit(parallel)
 	before, spans, logs := s.asked, len(s.spans), len(s.logs)
@@ -102,7 +104,7 @@ func (s *search) round(ctx context.Context) bool {
 }
 
 // ask puts one question to a store. What it has is kept even if it could not say all.
-func ask[T any](s *search, store string, into *[]T, question func() ([]T, error)) {
+func ask[T any](s *gathered, store string, into *[]T, question func() ([]T, error)) {
 	s.asked++
 	s.group.Go(func() error {
 		items, err := question()
@@ -111,6 +113,7 @@ func ask[T any](s *search, store string, into *[]T, question func() ([]T, error)
 		*into = append(*into, items...)
 		if err != nil {
 			s.incomplete = append(s.incomplete, store+": "+err.Error())
+			s.truncated = s.truncated || errors.Is(err, signal.ErrTruncated)
 			if len(items) == 0 {
 				s.silent++
 			}
@@ -119,7 +122,7 @@ func ask[T any](s *search, store string, into *[]T, question func() ([]T, error)
 	})
 }
 
-func (s *search) followTrace(trace signal.TraceID) {
+func (s *gathered) followTrace(trace signal.TraceID) {
 	if _, known := s.traces[trace]; known || trace.IsZero() {
 		return
 	}
@@ -130,7 +133,7 @@ func (s *search) followTrace(trace signal.TraceID) {
 	s.traces[trace] = false
 }
 
-func (s *search) followID(id string) {
+func (s *gathered) followID(id string) {
 	if _, known := s.ids[id]; known || id == "" {
 		return
 	}

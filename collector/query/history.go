@@ -4,44 +4,21 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
+	"strconv"
 
 	"weft/collector/correlate"
 	"weft/collector/correlate/facts"
 	"weft/collector/signal"
+	"weft/collector/signal/search"
+	"weft/internal/semconv"
 )
-
-// SpanFilter selects the spans that requests begin with; zero values select all.
-type SpanFilter struct {
-	From, To    time.Time     // of its start: From <= start < To
-	MinDuration time.Duration //
-	Route       string        // http.route, exactly
-	StatusFrom  int           // HTTP status, both inclusive; 0 = any
-	StatusTo    int
-	Failed      bool
-	Gateway     bool // only a gateway's; otherwise those that have no parent
-	Limit       int
-}
-
-// Cost says what a store read for an answer.
-type Cost struct {
-	Bytes    int64 `json:"bytes"`
-	Rows     int64 `json:"rows"`
-	Segments int   `json:"segments"`
-	Batches  int   `json:"batches"` // of the log, not sealed yet
-	Damaged  int64 `json:"damaged"` // rows that could not be read
-}
-
-func (c *Cost) add(o Cost) {
-	c.Bytes, c.Rows, c.Segments, c.Batches, c.Damaged = c.Bytes+o.Bytes, c.Rows+o.Rows, c.Segments+o.Segments, c.Batches+o.Batches, c.Damaged+o.Damaged
-}
 
 // history finds requests of a time range in the stores, newest first. A list without a time range comes from memory
 // instead: there is no need to read a disk for what happened just now.
 type history struct {
 	api        *api
 	filter     listFilter
-	cost       Cost
+	cost       search.Cost
 	incomplete []string
 }
 
@@ -72,20 +49,61 @@ func (h *history) find(ctx context.Context) ([]correlate.Exchange, error) {
 	return found, nil
 }
 
-// roomFor is how many more spans are asked for than requests are wanted: some are of one request, some turn out not to match.
-const roomFor = 2
+const (
+	// roomFor is how many more spans are asked for than requests are wanted: some are of one request, some turn out not to
+	// match.
+	roomFor = 2
+	// withoutParent is how many more of those that are not a gateway's: most have a parent, and no request begins with them.
+	withoutParent = 8
+)
 
+// entries is the newest spans that requests may begin with, of gateways or of all others.
 func (h *history) entries(ctx context.Context, gateway bool) ([]signal.Span, error) {
-	f := h.filter
-	spans, cost, err := h.api.History.Entries(ctx, SpanFilter{
-		From: f.from, To: f.to, MinDuration: f.MinDuration, Route: f.Route, StatusFrom: f.statusFrom, StatusTo: f.statusTo,
-		Failed: f.Error, Gateway: gateway, Limit: roomFor * f.Limit,
-	})
-	h.cost.add(cost)
-	if len(spans) == roomFor*f.Limit && f.Service != "" {
-		h.incomplete = append(h.incomplete, fmt.Sprintf("only the newest %d requests were looked at for service %s; narrow the time", len(spans), f.Service))
+	q := h.filter.query()
+	if gateway {
+		q.Attributes = append(q.Attributes, search.Match{Key: semconv.WeftProxy, Op: search.Equal, Value: gatewayProxy})
+	} else {
+		q.Limit *= withoutParent
 	}
-	return spans, err
+	spans, cost, err := h.api.History.Search(ctx, q)
+	if h.cost.Add(cost); err != nil {
+		return nil, err
+	}
+	cut := len(spans) == q.Limit
+	if !gateway {
+		spans = slices.DeleteFunc(spans, func(s signal.Span) bool {
+			return !s.ParentID.IsZero() || s.Attributes.Text(semconv.WeftProxy) == gatewayProxy
+		})
+	}
+	if cut && h.filter.Service != "" {
+		h.incomplete = append(h.incomplete, fmt.Sprintf("only the newest %d requests were looked at for service %s; narrow the time", len(spans), h.filter.Service))
+	}
+	return spans, nil
+}
+
+const gatewayProxy = "gateway"
+
+// query wants server spans; those of other services than the filter's too, which may have called it.
+func (f *listFilter) query() search.Query {
+	q := search.Query{Kinds: []signal.Kind{signal.KindServer}, MinDuration: int64(f.MinDuration), Limit: roomFor * f.Limit}
+	if !f.from.IsZero() {
+		q.From = f.from.UnixNano()
+	}
+	if !f.to.IsZero() {
+		q.To = f.to.UnixNano()
+	}
+	if f.Error {
+		q.Statuses = []signal.Status{signal.StatusError}
+	}
+	if f.Route != "" {
+		q.Attributes = append(q.Attributes, search.Match{Key: semconv.HTTPRoute, Op: search.Equal, Value: f.Route})
+	}
+	if f.statusFrom > 0 {
+		q.Attributes = append(q.Attributes,
+			search.Match{Key: semconv.HTTPResponseStatusCode, Op: search.GreaterEqual, Value: strconv.Itoa(f.statusFrom)},
+			search.Match{Key: semconv.HTTPResponseStatusCode, Op: search.LessEqual, Value: strconv.Itoa(f.statusTo)})
+	}
+	return q
 }
 
 // whole is the request that begins with the span.

@@ -8,25 +8,27 @@ import (
 
 	"weft/collector/correlate"
 	"weft/collector/signal"
-	"weft/internal/semconv"
+	"weft/collector/signal/search"
 )
 
-// past answers for the spans that requests begin with from the spans of the test.
+// past is the spans of the test, searched.
 type past struct {
 	spans *spanStore
-	asked []SpanFilter
+	asked []search.Query
 }
 
-func (p *past) Entries(_ context.Context, f SpanFilter) (out []signal.Span, cost Cost, err error) {
-	p.asked = append(p.asked, f)
-	for _, s := range p.spans.spans {
-		gateway := s.Attributes.Text(semconv.WeftProxy) == "gateway"
-		at := time.Unix(0, s.Start)
-		if s.Kind == signal.KindServer && s.ParentID.IsZero() && gateway == f.Gateway && !at.Before(f.From) && (f.To.IsZero() || at.Before(f.To)) {
-			out = append(out, s)
+func (p *past) Search(_ context.Context, q search.Query) (out []signal.Span, cost search.Cost, err error) {
+	p.asked = append(p.asked, q)
+	compiled, err := q.Compile()
+	if err != nil {
+		return nil, cost, err
+	}
+	for i := range p.spans.spans {
+		if s := &p.spans.spans[i]; compiled.MatchSpan(s) && len(out) < q.Limit {
+			out = append(out, *s)
 		}
 	}
-	return out, Cost{Bytes: 100, Segments: 1}, nil
+	return out, search.Cost{Bytes: 100, Segments: 1}, nil
 }
 
 // What is long forgotten is listed from the stores, as whole requests, with what that cost.

@@ -7,10 +7,11 @@ import (
 
 // Ledger says what became of all that the stores have taken since the process began. For every signal
 //
-//	accepted + recovered = stored + deduplicated + lost + queued
+//	accepted + recovered = stored + deduplicated + dropped + lost + queued
 //
-// counts spans or log records: what was acknowledged, and what an earlier process had acknowledged but not sealed, is a row
-// of a segment, or was there already, or cannot be read any more, or is in the log and will be sealed.
+// counts spans, log records or samples of metrics: what was acknowledged, and what an earlier process had acknowledged but
+// not sealed, is a row of a segment or a sample of a series, or was there already, or is of a kind that is never stored, or
+// cannot be read any more, or is in the log and will be sealed.
 type Ledger struct {
 	Epoch   time.Time      `json:"epoch"`
 	Signals []LedgerSignal `json:"signals"`
@@ -23,9 +24,11 @@ type LedgerSignal struct {
 	Recovered    uint64 `json:"recovered"`
 	Stored       uint64 `json:"stored"`
 	Deduplicated uint64 `json:"deduplicated"`
-	Lost         uint64 `json:"lost"`
-	Queued       uint64 `json:"queued"`
-	Balanced     bool   `json:"balanced"`
+	// Dropped is by reason, of samples only: too_old, conflict, invalid, and unsupported, which counts metrics.
+	Dropped  map[string]uint64 `json:"dropped"`
+	Lost     uint64            `json:"lost"`
+	Queued   uint64            `json:"queued"`
+	Balanced bool              `json:"balanced"`
 
 	Segments      int       `json:"segments"`
 	SegmentRows   int64     `json:"segment_rows"`
@@ -41,7 +44,11 @@ type LedgerSignal struct {
 
 // Balance fills in whether the sums agree.
 func (s *LedgerSignal) Balance() {
-	s.Balanced = s.Accepted+s.Recovered == s.Stored+s.Deduplicated+s.Lost+s.Queued
+	out := s.Stored + s.Deduplicated + s.Lost + s.Queued
+	for _, n := range s.Dropped {
+		out += n
+	}
+	s.Balanced = s.Accepted+s.Recovered == out
 }
 
 func (a *api) ledger(w http.ResponseWriter, _ *http.Request) {

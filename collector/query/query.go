@@ -7,6 +7,7 @@ import (
 
 	"weft/collector/correlate"
 	"weft/collector/signal"
+	"weft/collector/signal/search"
 	"weft/internal/sample"
 )
 
@@ -23,10 +24,10 @@ type Logs interface {
 	ByRequest(ctx context.Context, id string) ([]signal.Log, error)
 }
 
-// History is the store of spans, asked for the spans that requests begin with.
+// History is the store of spans, searched.
 type History interface {
-	// Entries is the newest that match, newest first.
-	Entries(context.Context, SpanFilter) ([]signal.Span, Cost, error)
+	// Search returns the newest spans that a query with a limit wants, newest first, each once.
+	Search(context.Context, search.Query) ([]signal.Span, search.Cost, error)
 }
 
 // Exchanges is the memory of recent requests.
@@ -52,20 +53,21 @@ type Alerts interface {
 	Outbox() any     // what is due, failed and given up, as JSON; nil for none
 }
 
-// Deps are what the API answers from. Without Verdicts or Alerts there are none; Prometheus and Console may be absent.
+// Deps are what the API answers from. Without Verdicts or Alerts there are none; APIs and Console may be absent.
 type Deps struct {
-	Spans      Spans
-	Logs       Logs
-	History    History // nil: lists are of what is remembered
-	Exchanges  Exchanges
-	RED        RED
-	Verdicts   Verdicts
-	Alerts     Alerts
-	Ledger     func() Ledger // what the stores took; nil for none
-	Prometheus http.Handler  // serves /prometheus/…, with that prefix
-	Console    http.Handler  // serves every path that is no API's
-	Hosts      []string      // names besides loopback that a browser may reach this port under
-	Now        func() time.Time
+	Spans     Spans
+	Logs      Logs
+	History   History // nil: lists are of what is remembered
+	Exchanges Exchanges
+	RED       RED
+	Verdicts  Verdicts
+	Alerts    Alerts
+	Ledger    func() Ledger // what the stores took; nil for none
+	Console   http.Handler  // serves every path that is no API's
+	// APIs are those that existing clients know, by their prefix, such as "/prometheus/". Each serves paths with that prefix.
+	APIs  map[string]http.Handler
+	Hosts []string // names besides loopback that a browser may reach this port under
+	Now   func() time.Time
 }
 
 type api struct{ Deps }
@@ -92,8 +94,8 @@ func New(deps Deps) http.Handler {
 		}
 		fail(w, problem{Status: http.StatusNotFound, Detail: "no such path: " + r.URL.Path})
 	})
-	if deps.Prometheus != nil {
-		mux.Handle("/prometheus/", deps.Prometheus)
+	for prefix, api := range deps.APIs {
+		mux.Handle(prefix, api)
 	}
 	if deps.Console != nil {
 		mux.Handle("/", deps.Console)

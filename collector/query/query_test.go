@@ -163,8 +163,8 @@ func newWorld(t *testing.T, spans []signal.Span, logs []signal.Log) *world {
 func (w *world) use(v Verdicts, a Alerts) {
 	w.handler = New(Deps{Spans: w.spans, Logs: w.logs, Exchanges: w.correlator, RED: w.correlator, Verdicts: v, Alerts: a,
 		Hosts: []string{"collector"}, Now: func() time.Time { return epoch.Add(time.Second) },
-		Prometheus: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "prometheus "+r.URL.Path) }),
-		Console:    http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "console "+r.URL.Path) })})
+		APIs:    map[string]http.Handler{"/prometheus/": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "prometheus "+r.URL.Path) })},
+		Console: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "console "+r.URL.Path) })})
 }
 
 // get asks and decodes; numbers come as float64.
@@ -324,6 +324,13 @@ func TestUnknownAndBroken(t *testing.T) {
 		if status, got := w.get(path); status != 404 || got["status"] != 404.0 || got["detail"] == "" {
 			t.Errorf("%s: %d %v", path, status, got)
 		}
+	}
+	if _, got := w.get("/api/requests/r1"); got["truncated"] != false || len(got["incomplete"].([]any)) != 0 {
+		t.Errorf("a whole answer says truncated %v, incomplete %v", got["truncated"], got["incomplete"])
+	}
+	w.logs.broken = fmt.Errorf("%w: more than 100000", signal.ErrTruncated)
+	if _, got := w.get("/api/requests/r1"); got["truncated"] != true || len(got["incomplete"].([]any)) != 1 {
+		t.Errorf("a cut answer says truncated %v, incomplete %v", got["truncated"], got["incomplete"])
 	}
 	w.logs.broken = errors.New("disk on fire")
 	if status, got := w.get("/api/requests/r1"); status != 200 || fmt.Sprint(got["incomplete"]) != "[logs: disk on fire]" {

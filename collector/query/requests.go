@@ -50,7 +50,7 @@ func (a *api) request(w http.ResponseWriter, r *http.Request) {
 		fail(w, problem{Status: http.StatusNotFound, Detail: fmt.Sprintf("no request, trace or client request ID %q is known", id)})
 		return
 	}
-	answer(w, a.spell(&whole, found.incomplete))
+	answer(w, a.spell(&whole, found))
 }
 
 func spanParameter(value string) (id signal.SpanID, bad *problem) {
@@ -68,14 +68,14 @@ func spanParameter(value string) (id signal.SpanID, bad *problem) {
 }
 
 // spell writes down the request with what was known of its endpoints when it ran.
-func (a *api) spell(whole *correlate.Whole, incomplete []string) requestJSON {
+func (a *api) spell(whole *correlate.Whole, found *gathered) requestJSON {
 	s := summary(&whole.Exchange)
 	out := requestJSON{
 		RequestID: s.RequestID, TraceID: s.TraceID, TraceIDs: s.TraceIDs, ClientRequestID: s.ClientRequestID, Start: s.Start, DurationMS: s.DurationMS,
 		Status: s.Status, Method: s.Method, Route: s.Route, Service: s.Service, Error: s.Error, Attempts: s.Attempts, DroppedBy: s.DroppedBy,
 		Spans: make([]spanJSON, len(whole.Spans)), Logs: make([]logJSON, len(whole.Logs)), Requests: make([]summaryJSON, len(whole.Requests)),
 		Links:      map[string]string{"self": s.Href, "page": "/requests/" + url.PathEscape(s.RequestID)},
-		Incomplete: list(incomplete),
+		Incomplete: list(found.incomplete), Truncated: found.truncated,
 	}
 	for i := range whole.Spans {
 		sp := &whole.Spans[i]

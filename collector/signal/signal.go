@@ -1,7 +1,13 @@
 // Package signal is one span or one log record as Weft keeps it, decoded from OTLP.
 package signal
 
-import "encoding/hex"
+import (
+	"encoding/hex"
+	"errors"
+)
+
+// ErrTruncated comes together with the items that were found, when there are more of them than one answer holds.
+var ErrTruncated = errors.New("answer is truncated")
 
 // TraceID is the W3C trace ID; all zero means none.
 type TraceID [16]byte

@@ -71,16 +71,16 @@ func (e *Extension) Start(_ context.Context, host component.Host) error {
 
 // find collects what the port answers from among the other extensions.
 func (e *Extension) find(host component.Host) (query.Deps, error) {
-	deps := query.Deps{Console: console.Handler(), Hosts: e.cfg.Hosts}
+	deps := query.Deps{Console: console.Handler(), Hosts: e.cfg.Hosts, APIs: map[string]http.Handler{}}
 	log := slog.Default().With("component", e.set.ID.String())
 	for _, ext := range host.GetExtensions() {
 		if owner, ok := ext.(interface{ Stores() *store.Set }); ok {
 			set := owner.Stores()
-			deps.Spans, deps.Logs, deps.History = set.Traces, set.Logs, history{set.Traces}
+			deps.Spans, deps.Logs, deps.History = set.Traces, set.Logs, set.Traces
 			deps.Ledger = func() query.Ledger { return ledger(set) }
 			// Made by the first query: it renders its OpenAPI document first, which takes as long as all the rest of a start.
 			api := sync.OnceValue(func() http.Handler { return prometheusAPI("/prometheus/api/v1", set.Metrics.Storage(), log) })
-			deps.Prometheus = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { api().ServeHTTP(w, r) })
+			deps.APIs["/prometheus/"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { api().ServeHTTP(w, r) })
 		}
 		if owner, ok := ext.(interface{ Correlator() *correlate.Correlator }); ok {
 			deps.Exchanges, deps.RED = owner.Correlator(), owner.Correlator()

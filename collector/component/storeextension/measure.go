@@ -26,7 +26,7 @@ func (e *Extension) measure() error {
 	}
 	bytes := gauge("weft_store_disk_bytes", "Bytes on disk, indexes included.")
 	memory := gauge("weft_store_index_memory_bytes", "Bytes of indexes in memory.")
-	ledger := gauge("weft_store_ledger_items", "Items since the process began, by state: accepted + recovered = stored + deduplicated + lost + queued.")
+	ledger := gauge("weft_store_ledger_items", "Items since the process began, by state: accepted + recovered = stored + deduplicated + dropped + lost + queued.")
 	rows := gauge("weft_store_segment_rows", "Spans and log records in segments.")
 	count := gauge("weft_store_segments", "Segments on disk.")
 	expired := counter("weft_store_expired_rows", "Rows dropped by retention.")
@@ -36,8 +36,8 @@ func (e *Extension) measure() error {
 	failures := counter("weft_store_maintenance_failures", "Attempts to seal, merge or drop that failed; they are tried again.")
 	pinned := gauge("weft_store_pinned_requests", "Requests that an alert or a verdict names.")
 	series := gauge("weft_store_series", "Series in the head of the metric store.")
-	points := counter("weft_store_points", "Data points stored.")
-	rejected := counter("weft_store_rejected_points", "Data points that the metric store does not take: too old, a second value for one time, delta temporality.")
+	points := counter("weft_store_points", "Samples stored.")
+	rejected := counter("weft_store_rejected_points", "Samples that the metric store does not take, by reason.")
 	segments := func(o metric.Observer, s segment.Stats, signal string) {
 		label := attribute.String("signal", signal)
 		only := metric.WithAttributes(label)
@@ -64,7 +64,14 @@ func (e *Extension) measure() error {
 		segments(o, s.Logs, "logs")
 		o.ObserveInt64(series, int64(s.Metrics.Series))
 		o.ObserveInt64(points, int64(s.Metrics.Points))
-		o.ObserveInt64(rejected, int64(s.Metrics.Rejected))
+		for reason, n := range s.Metrics.Dropped {
+			o.ObserveInt64(rejected, int64(n), metric.WithAttributes(attribute.String("reason", reason)))
+		}
+		for state, n := range map[string]uint64{
+			"accepted": s.Metrics.Points + s.Metrics.Rejected(), "stored": s.Metrics.Points, "dropped": s.Metrics.Rejected(),
+		} {
+			o.ObserveInt64(ledger, int64(n), metric.WithAttributes(attribute.String("signal", "metrics"), attribute.String("state", state)))
+		}
 		o.ObserveInt64(pinned, int64(s.Pinned))
 		return nil
 	}, bytes, memory, ledger, rows, count, expired, outliving, damaged, quarantined, failures, pinned, series, points, rejected)

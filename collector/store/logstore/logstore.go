@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 
 	"weft/collector/signal"
+	"weft/collector/signal/search"
 	"weft/collector/store/key"
 	"weft/collector/store/records"
 	"weft/collector/store/sealed"
@@ -79,12 +80,12 @@ func (s *Store) Append(ctx context.Context, batch plog.Logs) error {
 }
 
 // ByTrace returns the records of a trace in order of time. Beyond segment.MaxItems records it returns what it has with
-// segment.ErrTruncated.
+// signal.ErrTruncated.
 func (s *Store) ByTrace(ctx context.Context, id signal.TraceID) ([]signal.Log, error) {
 	return s.find(ctx, question{
 		keys:  []key.Key{key.OfTrace(id)},
 		match: func(l *otlp.Log) bool { return signal.TraceID(key.TraceOf(l)) == id },
-		sealed: func(f *sealed.File, fn sealed.EachLog) (sealed.Read, error) {
+		sealed: func(f *sealed.File, fn sealed.EachLog) (search.Cost, error) {
 			return f.LogsOfTrace(ctx, id, fn)
 		},
 	})
@@ -95,7 +96,7 @@ func (s *Store) ByRequest(ctx context.Context, id string) ([]signal.Log, error) 
 	q := question{
 		keys:   []key.Key{key.OfText(id)},
 		match:  func(l *otlp.Log) bool { return s.ids.Has(l.Attrs, id) },
-		sealed: func(f *sealed.File, fn sealed.EachLog) (sealed.Read, error) { return f.LogsOf(ctx, id, fn) },
+		sealed: func(f *sealed.File, fn sealed.EachLog) (search.Cost, error) { return f.LogsOf(ctx, id, fn) },
 	}
 	if trace, ok := signal.ParseTraceID(id); ok {
 		q.keys = append(q.keys, key.OfTrace(trace))
@@ -107,7 +108,7 @@ func (s *Store) ByRequest(ctx context.Context, id string) ([]signal.Log, error) 
 type question struct {
 	keys   []key.Key
 	match  func(*otlp.Log) bool
-	sealed func(*sealed.File, sealed.EachLog) (sealed.Read, error)
+	sealed func(*sealed.File, sealed.EachLog) (search.Cost, error)
 }
 
 func (s *Store) find(ctx context.Context, q question) ([]signal.Log, error) {
@@ -150,7 +151,7 @@ func (s *Store) find(ctx context.Context, q question) ([]signal.Log, error) {
 	}
 	slices.SortStableFunc(found.list, func(a, b signal.Log) int { return cmp.Compare(a.Time, b.Time) })
 	if found.full() {
-		return found.list, fmt.Errorf("%w: more than %d", segment.ErrTruncated, segment.MaxItems)
+		return found.list, fmt.Errorf("%w: more than %d", signal.ErrTruncated, segment.MaxItems)
 	}
 	return found.list, nil
 }

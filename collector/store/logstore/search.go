@@ -7,27 +7,27 @@ import (
 	"time"
 
 	"weft/collector/signal"
+	"weft/collector/signal/search"
 	"weft/collector/store/records"
 	"weft/collector/store/sealed"
-	"weft/collector/store/sealed/query"
 	"weft/internal/otlp"
 )
 
 // Search returns the newest records that a query wants, newest first, and what the answer cost. Records that are equal in
 // every field are one.
-func (s *Store) Search(ctx context.Context, q query.Query) ([]signal.Log, records.Read, error) {
+func (s *Store) Search(ctx context.Context, q search.Query) ([]signal.Log, search.Cost, error) {
 	q.Newest = q.Limit > 0
 	compiled, err := q.Compile()
 	if err != nil {
-		return nil, records.Read{}, err
+		return nil, search.Cost{}, err
 	}
 	var decoder signal.Decoder
-	search := records.Search[signal.Log]{
+	find := records.Search[signal.Log]{
 		Query: compiled,
 		Time:  func(l *signal.Log) int64 { return l.Time },
 		Same:  func(l *signal.Log) string { return strconv.FormatUint(identity(l), 36) },
 		Match: compiled.MatchLog,
-		Scan: func(ctx context.Context, f *sealed.File, q *query.Compiled, fn func(*signal.Log) bool) (sealed.Read, error) {
+		Scan: func(ctx context.Context, f *sealed.File, q *search.Compiled, fn func(*signal.Log) bool) (search.Cost, error) {
 			return f.ScanLogs(ctx, q, fn)
 		},
 		Walk: func(batch []byte, fn func(*signal.Log)) error {
@@ -38,7 +38,7 @@ func (s *Store) Search(ctx context.Context, q query.Query) ([]signal.Log, record
 			})
 		},
 	}
-	return search.Run(ctx, s.Log)
+	return find.Run(ctx, s.Log)
 }
 
 // severityError is the least of OTLP's numbers for an error.
@@ -47,7 +47,7 @@ const severityError = 17
 // worth is the traces with a record of an error, and those that outlive the bulk by their spans.
 func worth(spans Worth) func(context.Context, []*sealed.File, time.Duration) (map[signal.TraceID]bool, error) {
 	return func(ctx context.Context, files []*sealed.File, slow time.Duration) (map[signal.TraceID]bool, error) {
-		failed, err := query.Query{MinSeverity: severityError}.Compile()
+		failed, err := search.Query{MinSeverity: severityError}.Compile()
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,8 +73,10 @@ type Store struct {
 	lookedAt time.Time
 	looked   error
 
-	points, rejected, refused atomic.Uint64
-	lastRejection             atomic.Pointer[string]
+	points, refused atomic.Uint64
+	mu              sync.Mutex
+	dropped         map[string]uint64
+	lastRejection   string
 }
 
 // Open opens the TSDB in cfg.Dir. The TSDB compacts and drops blocks by itself until Close.
@@ -95,7 +98,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open metrics in %s: %w", cfg.Dir, err)
 	}
-	return &Store{cfg: cfg, db: db}, nil
+	return &Store{cfg: cfg, db: db, dropped: map[string]uint64{}}, nil
 }
 
 // Append stores a batch of OTLP metrics. It answers wal.ErrFull before the disk is so full that the TSDB could fail.
@@ -107,7 +110,7 @@ func (s *Store) Append(ctx context.Context, batch pmetric.Metrics) error {
 			return ctx.Err()
 		}
 		if err != nil { // points that have no form in Prometheus; all others are in
-			s.reject(err)
+			app.drop(Unsupported, err)
 		}
 		return nil
 	})
@@ -179,14 +182,29 @@ func (s *Store) write(ctx context.Context, fill func(*tolerant) error) error {
 		s.refused.Add(1)
 		return err
 	}
-	app := &tolerant{AppenderV2: s.db.AppenderV2(ctx), store: s}
+	app := &tolerant{AppenderV2: s.db.AppenderV2(ctx), dropped: map[string]uint64{}}
 	if err := fill(app); err != nil {
 		return errors.Join(err, app.Rollback())
 	}
 	if err := app.Commit(); err != nil {
 		return fmt.Errorf("write metrics to %s: %w", s.cfg.Dir, err)
 	}
+	s.count(app)
 	return nil
+}
+
+// count takes over what became of a transaction's samples.
+func (s *Store) count(app *tolerant) {
+	s.points.Add(app.points)
+	if len(app.dropped) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for reason, n := range app.dropped {
+		s.dropped[reason] += n
+	}
+	s.lastRejection = app.last
 }
 
 // reserve looks at the disk, at most four times a second.
@@ -200,16 +218,35 @@ func (s *Store) reserve() error {
 	return s.looked
 }
 
-func (s *Store) reject(err error) {
-	text := err.Error()
-	s.rejected.Add(1)
-	s.lastRejection.Store(&text)
+// Why samples of a batch that is acknowledged are not stored.
+const (
+	TooOld      = "too_old"     // behind what the series has, by more than Config.OutOfOrder
+	Conflict    = "conflict"    // the series has another value of that time
+	Unsupported = "unsupported" // no form in Prometheus; counts metrics, not samples
+	Invalid     = "invalid"     // for any other reason of the TSDB's
+)
+
+func reasonOf(err error) string {
+	switch {
+	case errors.Is(err, storage.ErrOutOfOrderSample), errors.Is(err, storage.ErrTooOldSample), errors.Is(err, storage.ErrOutOfBounds):
+		return TooOld
+	case errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
+		return Conflict
+	}
+	return Invalid
 }
 
-// tolerant leaves out the points that the TSDB does not take, so that one of them does not cost the others.
+// tolerant leaves out the samples that the TSDB does not take, so that one of them does not cost the others.
 type tolerant struct {
 	storage.AppenderV2
-	store *Store
+	points  uint64
+	dropped map[string]uint64
+	last    string // why, of the last one
+}
+
+func (a *tolerant) drop(reason string, err error) {
+	a.dropped[reason]++
+	a.last = err.Error()
 }
 
 // maxStartAge is how old a start may be to become a zero sample. Counters of the machine begin at its boot: weeks of
@@ -225,10 +262,10 @@ func (a *tolerant) Append(ref storage.SeriesRef, ls labels.Labels, start, at int
 		err = nil // the sample is in; only an exemplar is not
 	}
 	if err != nil {
-		a.store.reject(fmt.Errorf("%s: %w", ls.Get(labels.MetricName), err))
+		a.drop(reasonOf(err), fmt.Errorf("%s: %w", ls.Get(labels.MetricName), err))
 		return 0, nil
 	}
-	a.store.points.Add(1)
+	a.points++
 	return out, nil
 }
 
@@ -267,22 +304,28 @@ func (a guardedAppender) Commit() error {
 
 // Stats counts what the store holds and what happened to it since Open.
 type Stats struct {
-	Points        uint64 // stored
-	Rejected      uint64 // points or metrics that the TSDB does not take
+	Points        uint64            // samples stored
+	Dropped       map[string]uint64 // samples of acknowledged batches that are not, by reason
 	LastRejection string
 	Refused       uint64 // batches, by ErrFull
 	Series        uint64 // in the head
 }
 
+// Rejected is how many samples of acknowledged batches are not stored.
+func (s *Stats) Rejected() (n uint64) {
+	for _, dropped := range s.Dropped {
+		n += dropped
+	}
+	return n
+}
+
 // Stats is a snapshot.
 func (s *Store) Stats() Stats {
-	text := ""
-	if last := s.lastRejection.Load(); last != nil {
-		text = *last
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return Stats{
-		Points: s.points.Load(), Rejected: s.rejected.Load(), LastRejection: text,
-		Refused: s.refused.Load(), Series: s.db.Head().NumSeries(),
+		Points: s.points.Load(), Dropped: maps.Clone(s.dropped), LastRejection: s.lastRejection, Refused: s.refused.Load(),
+		Series: s.db.Head().NumSeries(),
 	}
 }
 

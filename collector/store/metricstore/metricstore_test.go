@@ -140,7 +140,7 @@ func TestOTLP(t *testing.T) {
 		}
 	}
 	check(s)
-	if st := s.Stats(); st.Rejected != 4 || st.LastRejection == "" || st.Points == 0 {
+	if st := s.Stats(); st.Dropped[TooOld] != 2 || st.Dropped[Unsupported] != 2 || st.Rejected() != 4 || st.LastRejection == "" {
 		t.Fatalf("stats %+v: a delta sum and a point of last year were sent twice", st)
 	}
 	if err := s.Close(); err != nil {
@@ -201,8 +201,8 @@ func TestWrite(t *testing.T) {
 	if got := found[0].Exemplars[0].Labels.String(); got != `{n="fits", trace_id="`+strings.Repeat("a", 32)+`"}` {
 		t.Errorf("exemplar labels %s: what does not fit is left out, trace_id stays", got)
 	}
-	if st := s.Stats(); st.Rejected != 0 {
-		t.Errorf("stats %+v", st)
+	if st := s.Stats(); st.Rejected() != 0 || st.Points != 8 {
+		t.Errorf("stats %+v, want the eight samples written", st)
 	}
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()

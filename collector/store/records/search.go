@@ -6,22 +6,16 @@ import (
 	"slices"
 	"time"
 
+	"weft/collector/signal"
+	"weft/collector/signal/search"
 	"weft/collector/store/sealed"
-	"weft/collector/store/sealed/query"
 	"weft/collector/store/segment"
 	"weft/collector/store/segment/manifest"
 )
 
-// Read says what an answer cost.
-type Read struct {
-	sealed.Read
-	Segments int // that were asked; the others were passed over by their summary
-	Batches  int // of the log, not sealed yet
-}
-
 // Search is one search of a log. T is signal.Span or signal.Log.
 type Search[T any] struct {
-	Query *query.Compiled
+	Query *search.Compiled
 	// Time is an item's place in the order of answers, and Same tells two copies of one item.
 	Time func(*T) int64
 	Same func(*T) string
@@ -29,12 +23,12 @@ type Search[T any] struct {
 	Walk  func(batch []byte, fn func(*T)) error
 	Match func(*T) bool
 	// Scan asks a file.
-	Scan func(context.Context, *sealed.File, *query.Compiled, func(*T) bool) (sealed.Read, error)
+	Scan func(context.Context, *sealed.File, *search.Compiled, func(*T) bool) (search.Cost, error)
 }
 
 // Run returns the newest items that the query wants, newest first, each once, as many as its limit says; all of them, up to
-// segment.MaxItems and then segment.ErrTruncated, when it has none.
-func (s *Search[T]) Run(ctx context.Context, log *Log) (items []T, read Read, err error) {
+// segment.MaxItems and then signal.ErrTruncated, when it has none.
+func (s *Search[T]) Run(ctx context.Context, log *Log) (items []T, read search.Cost, err error) {
 	view := log.View()
 	defer view.Release()
 	top := newest[T]{search: s, limit: s.Query.Limit, seen: map[string]bool{}}
@@ -61,7 +55,7 @@ func (s *Search[T]) Run(ctx context.Context, log *Log) (items []T, read Read, er
 	})
 	items = top.sorted()
 	if err == nil && top.tooMany() {
-		err = segment.ErrTruncated
+		err = signal.ErrTruncated
 	}
 	return items, read, err
 }

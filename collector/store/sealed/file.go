@@ -35,20 +35,6 @@ type File struct {
 	ids  *index.File
 }
 
-// Read says what an answer cost.
-type Read struct {
-	Bytes   int64 // read from files
-	Rows    int64 // that were found
-	Damaged int64 // that cannot be read any more, as far as is known
-	Groups  int64 // row groups that had to be looked into
-	Blocks  int64 // and blocks of rows in them
-}
-
-// Add adds what another answer cost.
-func (r *Read) Add(o Read) {
-	r.Bytes, r.Rows, r.Damaged, r.Groups, r.Blocks = r.Bytes+o.Bytes, r.Rows+o.Rows, r.Damaged+o.Damaged, r.Groups+o.Groups, r.Blocks+o.Blocks
-}
-
 // Open opens a published file. It reads the index' first kilobyte, and nothing of the rows.
 func Open(fs wal.FS, path string, cache *Cache) (*File, error) {
 	x, err := openIndex(fs, path)

@@ -7,9 +7,9 @@ import (
 	"strings"
 
 	"weft/collector/signal"
+	"weft/collector/signal/search"
 	"weft/collector/store/sealed/column"
 	"weft/collector/store/sealed/jsontext"
-	"weft/collector/store/sealed/query"
 	"weft/collector/store/sealed/rows"
 	"weft/internal/semconv"
 )
@@ -23,7 +23,7 @@ type filter struct {
 	// wants no nulls.
 	low, high []byte
 	// rest is what to ask of the attributes column where this one is null.
-	rest *query.Matcher
+	rest *search.Matcher
 
 	known  *column.Values // the dictionary that memory is about
 	memory []int8         // of each place: 1 wanted, -1 not
@@ -31,7 +31,7 @@ type filter struct {
 
 // filters are the conditions of a query on a file's columns. none says that no row can match. slow are those that need
 // a row's attributes put together.
-func filtersOf(r *rows.Reader, q *query.Compiled) (out []*filter, slow []*query.Matcher, none bool) {
+func filtersOf(r *rows.Reader, q *search.Compiled) (out []*filter, slow []*search.Matcher, none bool) {
 	add := func(name string, f *filter) {
 		f.col = r.Column(name)
 		out = append(out, f)
@@ -80,7 +80,7 @@ func filtersOf(r *rows.Reader, q *query.Compiled) (out []*filter, slow []*query.
 
 func number(v int64) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(v)) }
 
-func spanFilters(q *query.Compiled, add func(string, *filter)) {
+func spanFilters(q *search.Compiled, add func(string, *filter)) {
 	if q.MinDuration > 0 || q.MaxDuration > 0 {
 		f := &filter{test: func(v *column.Values, p int32) bool {
 			return p >= 0 && q.InDuration(max(0, v.Int(p)))
@@ -111,7 +111,7 @@ func names[T any](in []T, name func(T) string) (out []string) {
 	return out
 }
 
-func logFilters(q *query.Compiled, add func(string, *filter)) {
+func logFilters(q *search.Compiled, add func(string, *filter)) {
 	if q.MinSeverity > 0 {
 		add(rows.ColSeverityNumber, &filter{low: number(int64(q.MinSeverity)), test: func(v *column.Values, p int32) bool {
 			return p >= 0 && v.Int(p) >= int64(q.MinSeverity)
@@ -142,7 +142,7 @@ func oneOf(wanted []string) *filter {
 }
 
 // cellFilter asks an attribute's own column.
-func cellFilter(m *query.Matcher, kind column.Kind) *filter {
+func cellFilter(m *search.Matcher, kind column.Kind) *filter {
 	f := &filter{test: func(v *column.Values, p int32) bool {
 		switch {
 		case p < 0:
@@ -156,19 +156,19 @@ func cellFilter(m *query.Matcher, kind column.Kind) *filter {
 		return f
 	}
 	if bound, ok := m.Compares(); ok && kind == column.Int && math.Abs(bound) < 1<<53 {
-		if m.Op == query.Greater || m.Op == query.GreaterEqual {
+		if m.Op == search.Greater || m.Op == search.GreaterEqual {
 			f.low = number(int64(math.Floor(bound)))
 		} else {
 			f.high = number(int64(math.Ceil(bound)))
 		}
-	} else if m.Op == query.Equal && kind == column.Text {
+	} else if m.Op == search.Equal && kind == column.Text {
 		f.low, f.high = []byte(m.Value), []byte(m.Value)
 	}
 	return f
 }
 
 // mapFilter asks a column of maps.
-func mapFilter(r *rows.Reader, name string, m *query.Matcher) *filter {
+func mapFilter(r *rows.Reader, name string, m *search.Matcher) *filter {
 	return &filter{test: mapTest{r, name, m}.wants}
 }
 
@@ -176,7 +176,7 @@ func mapFilter(r *rows.Reader, name string, m *query.Matcher) *filter {
 type mapTest struct {
 	reader *rows.Reader
 	column string
-	match  *query.Matcher
+	match  *search.Matcher
 }
 
 func (t mapTest) wants(v *column.Values, p int32) bool {

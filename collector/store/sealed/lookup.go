@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"weft/collector/signal"
+	"weft/collector/signal/search"
 	"weft/collector/store/key"
 	"weft/collector/store/sealed/rows"
 )
@@ -13,11 +14,11 @@ import (
 // cannot be read are counted. from says where the run must begin; it is false for a row that only has the same hash.
 type run struct {
 	*rows.Reader
-	read *Read
+	read *search.Cost
 }
 
 // each follows the index: for each row that key leads to it calls fn.
-func (f *File) each(ctx context.Context, kind rows.Signal, key key.Key, fn func(run, int) bool) (read Read, err error) {
+func (f *File) each(ctx context.Context, kind rows.Signal, key key.Key, fn func(run, int) bool) (read search.Cost, err error) {
 	rows, n, err := f.ids.Rows(key)
 	read.Bytes = n
 	if err != nil || len(rows) == 0 {
@@ -78,7 +79,7 @@ func (r run) ofTrace(id signal.TraceID) func(int) bool {
 }
 
 // SpansOf calls fn with every span of a trace, in order of start, until it says no.
-func (f *File) SpansOf(ctx context.Context, id signal.TraceID, fn func(*signal.Span) bool) (Read, error) {
+func (f *File) SpansOf(ctx context.Context, id signal.TraceID, fn func(*signal.Span) bool) (search.Cost, error) {
 	return f.each(ctx, rows.Spans, key.OfTrace(id), func(r run, row int) bool {
 		return r.follow(row, r.ofTrace(id), func(row int) (bool, error) {
 			s, err := r.Span(row)
@@ -93,7 +94,7 @@ func (f *File) SpansOf(ctx context.Context, id signal.TraceID, fn func(*signal.S
 
 // TracesOf calls fn with every trace that has a span with this ID as its request ID, client request ID or client trace
 // ID, until it says no. A request ID that is the trace's own ID in hex is not looked for.
-func (f *File) TracesOf(ctx context.Context, id string, fn func(signal.TraceID) bool) (Read, error) {
+func (f *File) TracesOf(ctx context.Context, id string, fn func(signal.TraceID) bool) (search.Cost, error) {
 	id = signal.Valid(id)
 	return f.each(ctx, rows.Spans, key.OfText(id), func(r run, row int) bool {
 		if !r.Has(row, id) || r.Err != nil {
@@ -109,7 +110,7 @@ func (f *File) TracesOf(ctx context.Context, id string, fn func(signal.TraceID) 
 type EachLog func(group int, l *signal.Log) (more bool)
 
 // LogsOfTrace calls fn with every record of a trace, in each row group in order of time, until it says no.
-func (f *File) LogsOfTrace(ctx context.Context, id signal.TraceID, fn EachLog) (Read, error) {
+func (f *File) LogsOfTrace(ctx context.Context, id signal.TraceID, fn EachLog) (search.Cost, error) {
 	return f.each(ctx, rows.Logs, key.OfTrace(id), func(r run, row int) bool {
 		return r.follow(row, r.ofTrace(id), r.logs(fn))
 	})
@@ -128,14 +129,14 @@ func (r run) logs(fn EachLog) func(int) (bool, error) {
 
 // LogsOf calls fn with every record that has this ID as its request ID, client request ID or client trace ID, whether or
 // not it is in a trace, until it says no.
-func (f *File) LogsOf(ctx context.Context, id string, fn EachLog) (Read, error) {
+func (f *File) LogsOf(ctx context.Context, id string, fn EachLog) (search.Cost, error) {
 	id = signal.Valid(id)
 	stopped := false
 	keys := []key.Key{key.OfText(id)}
 	if trace, ok := signal.ParseTraceID(id); ok {
 		keys = append(keys, key.OfTrace(trace))
 	}
-	var read Read
+	var read search.Cost
 	for _, key := range keys {
 		part, err := f.each(ctx, rows.Logs, key, func(r run, row int) bool {
 			logs := r.logs(func(group int, l *signal.Log) bool {

@@ -12,8 +12,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"weft/collector/signal"
+	"weft/collector/signal/search"
 	"weft/collector/store/sealed/column"
-	"weft/collector/store/sealed/query"
 	"weft/collector/store/sealed/rows"
 	"weft/internal/otlp"
 	"weft/internal/wal"
@@ -140,17 +140,17 @@ func BenchmarkScan(b *testing.B) {
 	batches, _ := generated(rows.Spans, 280_000)
 	f, _ := sealSpans(b, b.TempDir(), batches)
 	defer f.Close()
-	for name, q := range map[string]query.Query{
+	for name, q := range map[string]search.Query{
 		"failed":  {Statuses: []signal.Status{signal.StatusError}, Limit: 20, Newest: true},
 		"slow":    {MinDuration: 100e6, Limit: 20, Newest: true},
-		"nothing": {Attributes: []query.Match{{Key: "url.path", Value: "/nowhere"}}},
+		"nothing": {Attributes: []search.Match{{Key: "url.path", Value: "/nowhere"}}},
 	} {
 		b.Run(name, func(b *testing.B) {
 			c, err := q.Compile()
 			if err != nil {
 				b.Fatal(err)
 			}
-			var read Read
+			var read search.Cost
 			cpu := cpuTime()
 			for b.Loop() {
 				if read, err = f.ScanSpans(context.Background(), c, func(*signal.Span) bool { return true }); err != nil {

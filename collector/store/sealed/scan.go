@@ -8,18 +8,18 @@ import (
 	"slices"
 
 	"weft/collector/signal"
+	"weft/collector/signal/search"
 	"weft/collector/store/sealed/column"
-	"weft/collector/store/sealed/query"
 	"weft/collector/store/sealed/rows"
 )
 
 // ScanSpans calls fn with the spans that a query wants, until it says no.
-func (f *File) ScanSpans(ctx context.Context, q *query.Compiled, fn func(*signal.Span) bool) (Read, error) {
+func (f *File) ScanSpans(ctx context.Context, q *search.Compiled, fn func(*signal.Span) bool) (search.Cost, error) {
 	return scan(ctx, f, &scanner[signal.Span]{kind: rows.Spans, when: rows.ColStart, row: (*rows.Reader).Span, q: q, fn: fn})
 }
 
 // ScanLogs calls fn with the log records that a query wants, until it says no.
-func (f *File) ScanLogs(ctx context.Context, q *query.Compiled, fn func(*signal.Log) bool) (Read, error) {
+func (f *File) ScanLogs(ctx context.Context, q *search.Compiled, fn func(*signal.Log) bool) (search.Cost, error) {
 	return scan(ctx, f, &scanner[signal.Log]{kind: rows.Logs, when: rows.ColTime, row: (*rows.Reader).Log, q: q, fn: fn})
 }
 
@@ -30,18 +30,18 @@ type scanner[T any] struct {
 	kind    rows.Signal
 	when    string // the column of time
 	row     func(*rows.Reader, int) (T, error)
-	q       *query.Compiled
+	q       *search.Compiled
 	fn      func(*T) bool
 	filters []*filter
-	slow    []*query.Matcher
+	slow    []*search.Matcher
 	left    []int // rows of the block that are wanted so far
 	newest  newest
-	read    Read
+	read    search.Cost
 	done    bool
 }
 
 // excludes says that a file has nothing that the query wants, by its summary.
-func (s *Summary) excludes(q *query.Compiled) bool {
+func (s *Summary) excludes(q *search.Compiled) bool {
 	if s.Rows == 0 || q.From != 0 && q.From > s.Last || q.To != 0 && q.To <= s.First {
 		return true
 	}
@@ -54,13 +54,13 @@ func (s *Summary) excludes(q *query.Compiled) bool {
 	})
 }
 
-func scan[T any](ctx context.Context, f *File, s *scanner[T]) (Read, error) {
+func scan[T any](ctx context.Context, f *File, s *scanner[T]) (search.Cost, error) {
 	if f.excludes(s.q) {
-		return Read{}, nil
+		return search.Cost{}, nil
 	}
 	var err error
 	if s.Reader, err = f.reader(s.kind); err != nil {
-		return Read{}, err
+		return search.Cost{}, err
 	}
 	defer s.Release()
 	var none bool

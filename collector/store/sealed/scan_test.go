@@ -8,17 +8,17 @@ import (
 	"pgregory.net/rapid"
 
 	"weft/collector/signal"
-	"weft/collector/store/sealed/query"
+	"weft/collector/signal/search"
 	"weft/internal/semconv"
 )
 
-func drawMatches(t *rapid.T, keys, values []string) (out []query.Match) {
+func drawMatches(t *rapid.T, keys, values []string) (out []search.Match) {
 	for range rapid.SampledFrom([]int{0, 0, 0, 1, 1, 2}).Draw(t, "matches") {
-		m := query.Match{Key: rapid.SampledFrom(keys).Draw(t, "key"), Op: query.Op(rapid.IntRange(0, 7).Draw(t, "op"))}
+		m := search.Match{Key: rapid.SampledFrom(keys).Draw(t, "key"), Op: search.Op(rapid.IntRange(0, 7).Draw(t, "op"))}
 		switch {
-		case m.Op >= query.Greater:
+		case m.Op >= search.Greater:
 			m.Value = rapid.SampledFrom([]string{"0", "200", "-1.5", "1e300", "404.5", "-9223372036854775808"}).Draw(t, "number")
-		case m.Op >= query.Matches:
+		case m.Op >= search.Matches:
 			m.Value = rapid.SampledFrom([]string{"", ".*", ".+", "x|order-1", "/i.*", "2..", "[0-9]+"}).Draw(t, "regexp")
 		default:
 			m.Value = rapid.SampledFrom(values).Draw(t, "value")
@@ -28,9 +28,9 @@ func drawMatches(t *rapid.T, keys, values []string) (out []query.Match) {
 	return out
 }
 
-func drawQuery(t *rapid.T, times []int64, services []string) *query.Compiled {
+func drawQuery(t *rapid.T, times []int64, services []string) *search.Compiled {
 	some := func(name string) bool { return rapid.IntRange(0, 3).Draw(t, name) == 0 }
-	var q query.Query
+	var q search.Query
 	if some("from") {
 		q.From = rapid.SampledFrom(times).Draw(t, "time")
 	}
@@ -59,7 +59,7 @@ func drawQuery(t *rapid.T, times []int64, services []string) *query.Compiled {
 		q.MinSeverity = rapid.Int32Range(1, 24).Draw(t, "severity")
 	}
 	if some("body") {
-		q.Body = []query.Line{{
+		q.Body = []search.Line{{
 			Text:   rapid.SampledFrom([]string{"", "x", "user 1", "took [0-9]+ ms"}).Draw(t, "line"),
 			Regexp: rapid.Bool().Draw(t, "regexp"), Not: rapid.Bool().Draw(t, "not"),
 		}}
@@ -104,7 +104,7 @@ func TestScanFindsWhatTheQueryWants(t *testing.T) {
 }
 
 // checkNewest asks for the newest of what was found.
-func checkNewest(t *rapid.T, f *File, q *query.Compiled, want []signal.Span) {
+func checkNewest(t *rapid.T, f *File, q *search.Compiled, want []signal.Span) {
 	limited := q.Query
 	limited.Limit, limited.Newest = rapid.IntRange(1, 9).Draw(t, "limit"), true
 	c, err := limited.Compile()
@@ -162,12 +162,12 @@ func TestScanFindsLogsThatTheQueryWants(t *testing.T) {
 	})
 }
 
-var queryAll query.Query
+var queryAll search.Query
 
 func TestScanReadsLittle(t *testing.T) {
 	f, _ := sealSpans(t, t.TempDir(), manySpans(30_000))
 	defer f.Close()
-	bytes := func(q query.Query) (int64, int64) {
+	bytes := func(q search.Query) (int64, int64) {
 		t.Helper()
 		c, err := q.Compile()
 		if err != nil {
@@ -179,12 +179,12 @@ func TestScanReadsLittle(t *testing.T) {
 		}
 		return read.Bytes, read.Rows
 	}
-	for name, q := range map[string]query.Query{
+	for name, q := range map[string]search.Query{
 		"another time":    {From: manyBase * 2},
 		"another service": {Services: []string{"nobody"}},
-		"absent key":      {Attributes: []query.Match{{Key: "nowhere", Value: "x"}}},
-		"absent route":    {Attributes: []query.Match{{Key: "http.route", Value: "/nowhere"}}},
-		"absent status":   {Attributes: []query.Match{{Key: "http.response.status_code", Op: query.Greater, Value: "599"}}},
+		"absent key":      {Attributes: []search.Match{{Key: "nowhere", Value: "x"}}},
+		"absent route":    {Attributes: []search.Match{{Key: "http.route", Value: "/nowhere"}}},
+		"absent status":   {Attributes: []search.Match{{Key: "http.response.status_code", Op: search.Greater, Value: "599"}}},
 		"long":            {MinDuration: 1e12},
 	} {
 		n, found := bytes(q)
@@ -192,7 +192,7 @@ func TestScanReadsLittle(t *testing.T) {
 			t.Errorf("%s: %d rows, %d of %d bytes read", name, found, n, f.Bytes)
 		}
 	}
-	if n, found := bytes(query.Query{Statuses: []signal.Status{signal.StatusError}, Attributes: []query.Match{{Key: "url.path", Value: "/items/77"}}}); n > f.Bytes/2 {
+	if n, found := bytes(search.Query{Statuses: []signal.Status{signal.StatusError}, Attributes: []search.Match{{Key: "url.path", Value: "/items/77"}}}); n > f.Bytes/2 {
 		t.Errorf("%d rows, %d of %d bytes read", found, n, f.Bytes)
 	}
 }

@@ -15,9 +15,6 @@ import (
 // ErrStop ends Each, EachSegment or Replay early, without an error.
 var ErrStop = wal.ErrStop
 
-// ErrTruncated comes together with the items that were found, when there were more of them than one answer holds.
-var ErrTruncated = errors.New("answer is truncated")
-
 // MaxItems bounds one answer.
 const MaxItems = 100_000
 

@@ -5,26 +5,26 @@ import (
 	"time"
 
 	"weft/collector/signal"
+	"weft/collector/signal/search"
 	"weft/collector/store/records"
 	"weft/collector/store/sealed"
-	"weft/collector/store/sealed/query"
 	"weft/collector/store/segment/manifest"
 	"weft/internal/otlp"
 )
 
 // Search returns the newest spans that a query wants, newest first, each once, and what the answer cost.
-func (s *Store) Search(ctx context.Context, q query.Query) ([]signal.Span, records.Read, error) {
+func (s *Store) Search(ctx context.Context, q search.Query) ([]signal.Span, search.Cost, error) {
 	compiled, err := newestFirst(q).Compile()
 	if err != nil {
-		return nil, records.Read{}, err
+		return nil, search.Cost{}, err
 	}
 	var decoder signal.Decoder
-	search := records.Search[signal.Span]{
+	find := records.Search[signal.Span]{
 		Query: compiled,
 		Time:  func(span *signal.Span) int64 { return span.Start },
 		Same:  func(span *signal.Span) string { return string(span.TraceID[:]) + string(span.SpanID[:]) },
 		Match: compiled.MatchSpan,
-		Scan: func(ctx context.Context, f *sealed.File, q *query.Compiled, fn func(*signal.Span) bool) (sealed.Read, error) {
+		Scan: func(ctx context.Context, f *sealed.File, q *search.Compiled, fn func(*signal.Span) bool) (search.Cost, error) {
 			return f.ScanSpans(ctx, q, fn)
 		},
 		Walk: func(batch []byte, fn func(*signal.Span)) error {
@@ -37,10 +37,10 @@ func (s *Store) Search(ctx context.Context, q query.Query) ([]signal.Span, recor
 			})
 		},
 	}
-	return search.Run(ctx, s.Log)
+	return find.Run(ctx, s.Log)
 }
 
-func newestFirst(q query.Query) query.Query {
+func newestFirst(q search.Query) search.Query {
 	q.Newest = q.Limit > 0
 	return q
 }
@@ -78,9 +78,9 @@ func worth(ctx context.Context, files []*sealed.File, slow time.Duration) (map[s
 }
 
 func addWorth(ctx context.Context, found map[signal.TraceID]bool, f *sealed.File, slow time.Duration) error {
-	wanted := []query.Query{{Statuses: []signal.Status{signal.StatusError}}}
+	wanted := []search.Query{{Statuses: []signal.Status{signal.StatusError}}}
 	if slow > 0 {
-		wanted = append(wanted, query.Query{MinDuration: int64(slow)})
+		wanted = append(wanted, search.Query{MinDuration: int64(slow)})
 	}
 	for _, q := range wanted {
 		compiled, err := q.Compile()

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"weft/collector/signal"
-	"weft/collector/store/sealed/query"
+	"weft/collector/signal/search"
 	"weft/collector/store/segment"
 	"weft/collector/store/storetest"
 	"weft/internal/wal/faultfs"
@@ -45,7 +45,7 @@ func TestSearchIsALookAtEverySpan(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		q := query.Query{
+		q := search.Query{
 			From: rapid.Int64Range(0, 100).Draw(t, "from"), To: rapid.Int64Range(0, 300).Draw(t, "to"),
 			Limit: rapid.IntRange(0, 9).Draw(t, "limit"), Services: rapid.SampledFrom([][]string{nil, {"shop"}, {"other"}}).Draw(t, "services"),
 		}

@@ -77,7 +77,7 @@ func (s *Store) Append(ctx context.Context, batch ptrace.Traces) error {
 }
 
 // ByTrace returns the spans of a trace in order of their start, each once however often it was sent. Beyond
-// segment.MaxItems spans it returns what it has with segment.ErrTruncated.
+// segment.MaxItems spans it returns what it has with signal.ErrTruncated.
 func (s *Store) ByTrace(ctx context.Context, id signal.TraceID) ([]signal.Span, error) {
 	found := spans{seen: map[signal.SpanID]bool{}}
 	view := s.View()
@@ -104,7 +104,7 @@ func (s *Store) ByTrace(ctx context.Context, id signal.TraceID) ([]signal.Span, 
 		})
 	}
 	if err == nil && found.full() {
-		err = fmt.Errorf("%w: more than %d", segment.ErrTruncated, segment.MaxItems)
+		err = fmt.Errorf("%w: more than %d", signal.ErrTruncated, segment.MaxItems)
 	}
 	slices.SortStableFunc(found.list, func(a, b signal.Span) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), slices.Compare(a.SpanID[:], b.SpanID[:]))

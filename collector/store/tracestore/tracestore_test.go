@@ -69,7 +69,7 @@ func TestTruncatedAnswer(t *testing.T) {
 		}
 	}
 	got, err := s.ByTrace(ctx, signal.TraceID{1})
-	if !errors.Is(err, segment.ErrTruncated) || len(got) < segment.MaxItems {
+	if !errors.Is(err, signal.ErrTruncated) || len(got) < segment.MaxItems {
 		t.Fatalf("%d spans, %v", len(got), err)
 	}
 }

@@ -1,8 +1,8 @@
-// Package query says which spans or log records are wanted, and whether one is.
+// Package search says which spans or log records are wanted, and whether one is.
 //
 // The same Query is asked of sealed files, which read only what they must, and of items in memory (MatchSpan, MatchLog),
 // and has the same answer.
-package query
+package search
 
 import (
 	"errors"
