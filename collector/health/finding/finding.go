@@ -194,7 +194,8 @@ func (c *Case) findSlow(s *Subject, from int64) *Finding {
 
 // findSilent: the endpoint's own sidecar, which used to report, fell silent, or its registration lapsed, and the last
 // that callers met were failures: it is gone without a goodbye. Callers leave at once what refuses connections, so there
-// may be very few; when control's word is there too, one is enough.
+// may be very few; when control's word is there too, one is enough. In the slot in which it went, what was good came
+// before, and only attempts that got no answer tell.
 func (c *Case) findSilent(s *Subject, from int64) *Finding {
 	if !s.Lapsed && !c.silent(s) {
 		return nil
@@ -203,10 +204,19 @@ func (c *Case) findSilent(s *Subject, from int64) *Finding {
 	if s.Lapsed {
 		need = 1
 	}
+	base := max(tolerated, s.Baseline.Ratio())
 	slots, bad := c.tallies(s, from, counts.Failures), 0.0
-	for at := len(slots) - 1; at >= 0 && 2*slots[at].Bad >= slots[at].N; at-- {
+	for at := len(slots) - 1; at >= 0; at-- {
+		if 2*slots[at].Bad < slots[at].N {
+			if bad += float64(s.Total.At(from + int64(at)).Unanswered); bad < need {
+				return nil
+			}
+			f := s.since(Silent, from+int64(at), base)
+			f.Sum.N = f.Sum.Bad
+			return f
+		}
 		if bad += slots[at].Bad; slots[at].Bad > 0 && bad >= need {
-			return s.since(Silent, from+int64(at), max(tolerated, s.Baseline.Ratio()))
+			return s.since(Silent, from+int64(at), base)
 		}
 	}
 	return nil
