@@ -17,6 +17,7 @@ import (
 
 // TestScenarios runs testdata/*.txt, the engine's specification. One command a line, # begins a comment:
 //
+//	worlds N                        the file runs N times, with other randomness
 //	members KEY... [plain]          register endpoints; plain ones have no sidecar of their own
 //	leave KEY | join KEY            deregister and register again, with a new sidecar process
 //	registered NAME...              proxies that control knows but that never report
@@ -45,7 +46,9 @@ func TestScenarios(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			t.Parallel()
-			runScenario(t, file)
+			for worlds := runScenario(t, file, 0); worlds > 1; worlds-- {
+				runScenario(t, file, worlds-1)
+			}
 		})
 	}
 }
@@ -53,10 +56,12 @@ func TestScenarios(t *testing.T) {
 type runner struct {
 	*testing.T
 	*world
-	line string
+	line   string
+	worlds int
 }
 
-func runScenario(t *testing.T, file string) {
+// runScenario runs a file in one of its random worlds, and returns how many of them it wants.
+func runScenario(t *testing.T, file string, world int) int {
 	in, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +69,7 @@ func runScenario(t *testing.T, file string) {
 	defer in.Close()
 	seed := fnv.New64a()
 	fmt.Fprint(seed, file)
-	r := &runner{T: t, world: newWorld(seed.Sum64())}
+	r := &runner{T: t, world: newWorld(seed.Sum64() + uint64(world)), worlds: 1}
 	lines := bufio.NewScanner(in)
 	for n := 1; lines.Scan(); n++ {
 		text, _, _ := strings.Cut(lines.Text(), "#")
@@ -73,10 +78,13 @@ func runScenario(t *testing.T, file string) {
 			r.do(words[0], words[1:])
 		}
 	}
+	return r.worlds
 }
 
 func (r *runner) do(verb string, args []string) {
 	switch verb {
+	case "worlds":
+		r.worlds = r.integer(args[0])
 	case "run":
 		r.run(r.duration(args[0]), func() bool { return false })
 	case "until":
