@@ -79,31 +79,36 @@ func (f *form) seal(base string, batches []segment.Batch) (manifest.Summary, err
 	if err != nil {
 		return manifest.Summary{}, err
 	}
-	published, err := f.publish(base, s)
+	published, attributes, err := f.publish(base, s)
 	if err == nil && s.Rows > 0 {
-		f.attributes, err = f.columns(base)
+		f.attributes = attributes
 	}
 	return published, err
 }
 
-// publish makes a written file visible, unless nothing is in it.
-func (f *form) publish(base string, s sealed.Summary) (manifest.Summary, error) {
+// publish makes a written file visible, unless nothing is in it, and reads it back: it is what the disk says that counts.
+// attributes are the keys that have columns in it.
+func (f *form) publish(base string, s sealed.Summary) (found manifest.Summary, attributes []string, err error) {
 	if s.Rows == 0 {
-		return summary(s), sealed.Discard(f.fs, path(base))
+		return summary(s), nil, sealed.Discard(f.fs, path(base))
 	}
 	if err := sealed.Publish(f.fs, path(base)); err != nil {
-		return manifest.Summary{}, errors.Join(err, sealed.Discard(f.fs, path(base)))
+		return found, nil, errors.Join(err, sealed.Discard(f.fs, path(base)))
 	}
-	return summary(s), nil
-}
-
-func (f *form) columns(base string) (keys []string, err error) {
 	file, err := f.open(base)
 	if err != nil {
-		return nil, fmt.Errorf("look at what was just sealed: %w", err)
+		return found, nil, fmt.Errorf("look at what was just written: %w", err)
 	}
-	keys, err = file.Attributes()
-	return keys, errors.Join(err, file.Close())
+	rows, attributes, err := file.Columns()
+	if err == nil && (rows != s.Rows || file.Rows != s.Rows) {
+		err = fmt.Errorf("%w: %s has %d rows, its index says %d, and %d were written", sealed.ErrDamaged, path(base), rows, file.Rows, s.Rows)
+	}
+	return summary(file.Summary), attributes, errors.Join(err, file.Close())
+}
+
+func (f *form) published(base string, s sealed.Summary) (manifest.Summary, error) {
+	found, _, err := f.publish(base, s)
+	return found, err
 }
 
 func summary(s sealed.Summary) manifest.Summary {
@@ -120,7 +125,7 @@ func (f *form) join(_ context.Context, base string, files []*sealed.File) (manif
 	if err != nil {
 		return manifest.Summary{}, err
 	}
-	return f.publish(base, s)
+	return f.published(base, s)
 }
 
 // keep copies the rows of requests that are worth more than the bulk.
@@ -149,7 +154,7 @@ func (f *form) keep(ctx context.Context, base string, files []*sealed.File, wort
 	if err != nil {
 		return manifest.Summary{}, err
 	}
-	return f.publish(base, s)
+	return f.published(base, s)
 }
 
 // without copies a file but for the request that id names: its trace, if it is a trace ID, and what carries it as an ID.
@@ -165,7 +170,7 @@ func (f *form) without(ctx context.Context, base string, file *sealed.File, id s
 	if err != nil {
 		return manifest.Summary{}, err
 	}
-	return f.publish(base, s)
+	return f.published(base, s)
 }
 
 func (f *form) check(ctx context.Context, base string) error {

@@ -88,17 +88,17 @@ func (f *File) Path() string { return f.path }
 // Close closes both files. Nothing may be reading.
 func (f *File) Close() error { return errors.Join(f.data.Close(), f.ids.Close()) }
 
-// Attributes are the keys that have columns of their own; the next file's Options want them.
-func (f *File) Attributes() ([]string, error) {
+// Columns reads the footer: how many rows there are, and the keys of attributes that have columns of their own, which the
+// next file's Options want.
+func (f *File) Columns() (rows int64, attributes []string, err error) {
 	r, err := f.reader("")
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	var out []string
 	for _, a := range r.Schema.Attributes {
-		out = append(out, a.Key)
+		attributes = append(attributes, a.Key)
 	}
-	return out, nil
+	return r.Rows, attributes, nil
 }
 
 // reader begins to read rows. A file of another signal is an error.
