@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // FS is the part of a file system that logs use, small so that tests can make every call of it fail.
@@ -27,6 +29,11 @@ type File interface {
 	Truncate(size int64) error
 	Sync() error // data and the size, not the times
 	Size() (int64, error)
+}
+
+// Prefetcher is a File that can be told what will be read soon, so that the disk fetches many pieces at once. It is a hint.
+type Prefetcher interface {
+	Prefetch(off, n int64)
 }
 
 // OS is the operating system's file system. Files are readable by their owner alone: telemetry holds what users sent.
@@ -71,6 +78,13 @@ func (f osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+// Prefetch tells the kernel.
+func (f osFile) Prefetch(off, n int64) {
+	if conn, err := f.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { _ = unix.Fadvise(int(fd), off, n, unix.FADV_WILLNEED) }) // it is only a hint
+	}
 }
 
 func (f osFile) Sync() error {

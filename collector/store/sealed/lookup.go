@@ -78,9 +78,19 @@ func (r run) ofTrace(id signal.TraceID) func(int) bool {
 	return func(row int) bool { return r.Trace(row) == id && r.Err == nil }
 }
 
+// HasTrace says whether there is a span of a trace.
+func (f *File) HasTrace(ctx context.Context, id signal.TraceID) (found bool, cost search.Cost, err error) {
+	cost, err = f.each(ctx, rows.Spans, key.OfTrace(id), func(r run, row int) bool {
+		found = r.ofTrace(id)(row)
+		return !found
+	})
+	return found, cost, err
+}
+
 // SpansOf calls fn with every span of a trace, in order of start, until it says no.
 func (f *File) SpansOf(ctx context.Context, id signal.TraceID, fn func(*signal.Span) bool) (search.Cost, error) {
 	return f.each(ctx, rows.Spans, key.OfTrace(id), func(r run, row int) bool {
+		r.Prefetch(r.Group, row)
 		return r.follow(row, r.ofTrace(id), func(row int) (bool, error) {
 			s, err := r.Span(row)
 			if err != nil {
@@ -112,6 +122,7 @@ type EachLog func(group int, l *signal.Log) (more bool)
 // LogsOfTrace calls fn with every record of a trace, in each row group in order of time, until it says no.
 func (f *File) LogsOfTrace(ctx context.Context, id signal.TraceID, fn EachLog) (search.Cost, error) {
 	return f.each(ctx, rows.Logs, key.OfTrace(id), func(r run, row int) bool {
+		r.Prefetch(r.Group, row)
 		return r.follow(row, r.ofTrace(id), r.logs(fn))
 	})
 }
@@ -139,6 +150,7 @@ func (f *File) LogsOf(ctx context.Context, id string, fn EachLog) (search.Cost, 
 	var read search.Cost
 	for _, key := range keys {
 		part, err := f.each(ctx, rows.Logs, key, func(r run, row int) bool {
+			r.Prefetch(r.Group, row)
 			logs := r.logs(func(group int, l *signal.Log) bool {
 				stopped = !fn(group, l)
 				return !stopped

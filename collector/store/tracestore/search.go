@@ -101,11 +101,10 @@ func addWorth(ctx context.Context, found map[signal.TraceID]bool, f *sealed.File
 func holds(ctx context.Context, f *sealed.File, id string) (map[signal.TraceID]bool, bool, error) {
 	traces := map[signal.TraceID]bool{}
 	if trace, ok := signal.ParseTraceID(id); ok {
-		if _, err := f.SpansOf(ctx, trace, func(*signal.Span) bool {
-			traces[trace] = true
-			return false
-		}); err != nil {
+		if has, _, err := f.HasTrace(ctx, trace); err != nil {
 			return nil, false, err
+		} else if has {
+			traces[trace] = true
 		}
 	}
 	if _, err := f.TracesOf(ctx, id, func(trace signal.TraceID) bool {

@@ -182,10 +182,10 @@ func (s *Store) trace(ctx context.Context, view *records.View, id signal.TraceID
 		return err
 	}
 	return view.EachSegment(ctx, nil, func(f *sealed.File) error {
-		_, err := f.SpansOf(ctx, id, func(*signal.Span) bool {
+		has, _, err := f.HasTrace(ctx, id)
+		if has {
 			found.add(id)
-			return false
-		})
+		}
 		return one(err)
 	})
 }

@@ -195,7 +195,7 @@ func (c *Cursor) Page(group, column, row int) (*Page, error) {
 		return nil, err
 	}
 	pages := all[column]
-	i := sort.Search(len(pages), func(i int) bool { return int(pages[i].first) > row }) - 1
+	i := pageOf(pages, row)
 	end := g.Rows
 	if i+1 < len(pages) {
 		end = int(pages[i+1].first)
@@ -214,6 +214,32 @@ func (c *Cursor) Page(group, column, row int) (*Page, error) {
 	}
 	c.pages[column] = p
 	return p, nil
+}
+
+// Prefetch lets the disk fetch the pages of all columns that hold a row, rather than one after the other. It is a hint: what
+// is wrong with them is for Page to say.
+func (c *Cursor) Prefetch(group, row int) {
+	f, ok := c.r.f.(wal.Prefetcher)
+	if !ok {
+		return
+	}
+	c.at(group)
+	all, err := c.locations(group)
+	if err != nil {
+		return
+	}
+	g := &c.Groups[group]
+	for column, pages := range all {
+		if p := c.pages[column]; g.Chunks[column].Nulls < g.Rows && (p == nil || row < p.First || row >= p.End) {
+			i := pageOf(pages, row)
+			f.Prefetch(pages[i].at, int64(pages[i].size))
+		}
+	}
+}
+
+// pageOf is the place of the page that holds a row.
+func pageOf(pages []location, row int) int {
+	return sort.Search(len(pages), func(i int) bool { return int(pages[i].first) > row }) - 1
 }
 
 // Firsts are the first rows of the pages of a chunk.
