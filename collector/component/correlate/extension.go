@@ -14,6 +14,7 @@ import (
 
 	"weft/collector/correlate"
 	"weft/collector/store"
+	"weft/collector/store/segment"
 )
 
 // Keeper holds the correlator of one process: a reload changes pipelines, not what is known of requests.
@@ -92,10 +93,10 @@ func (e *Extension) Start(ctx context.Context, host component.Host) error {
 // replay counts no metric: those of the time before the restart are in the metric store already.
 func (e *Extension) replay(ctx context.Context) error {
 	began := time.Now()
-	since := began.Add(-e.cfg.Replay)
+	past := segment.Past{Since: began.Add(-e.cfg.Replay), Bytes: e.cfg.ReplayBytes}
 	var r reader
 	var spans, logs, unreadable int
-	err := e.metrics.Traces.Log.Replay(ctx, since, func(received time.Time, batch []byte) error {
+	err := e.metrics.Traces.Log.Replay(ctx, past, func(received time.Time, batch []byte) error {
 		taken, err := r.readSpans(batch)
 		if spans += len(taken); err != nil {
 			unreadable++
@@ -104,7 +105,7 @@ func (e *Extension) replay(ctx context.Context) error {
 		return nil
 	})
 	if err == nil {
-		err = e.metrics.Logs.Log.Replay(ctx, since, func(received time.Time, batch []byte) error {
+		err = e.metrics.Logs.Log.Replay(ctx, past, func(received time.Time, batch []byte) error {
 			taken, err := r.readLogs(batch)
 			if logs += len(taken); err != nil {
 				unreadable++

@@ -16,6 +16,7 @@ import (
 	"weft/collector/component/storeextension"
 	"weft/collector/signal"
 	"weft/collector/store"
+	"weft/collector/store/segment"
 	"weft/internal/otlp"
 	"weft/internal/sample"
 	"weft/internal/wire"
@@ -56,7 +57,7 @@ func TestVerdictsAreKeptAsALog(t *testing.T) {
 		t.Fatal(err)
 	}
 	var found []signal.Log
-	err = again.Stores().Logs.Replay(t.Context(), time.Time{}, func(_ time.Time, batch []byte) error {
+	err = again.Stores().Logs.Replay(t.Context(), segment.Past{}, func(_ time.Time, batch []byte) error {
 		return otlp.Logs(batch, func(l *otlp.Log) error {
 			found = append(found, signal.FromLog(l))
 			return nil

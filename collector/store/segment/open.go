@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"weft/collector/store/key"
 	"weft/collector/store/segment/manifest"
@@ -155,8 +158,10 @@ func (l *Log[F]) sweep(names map[string]bool) error {
 	return errors.Join(faults...)
 }
 
-// indexParts makes the index of every log file that is not sealed.
+// indexParts makes the index of every log file that is not sealed, of as many at once as there are processors.
 func (l *Log[F]) indexParts() error {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, f := range l.wal.Files() {
 		if f.Number <= l.manifest.Sealed {
 			continue
@@ -165,9 +170,10 @@ func (l *Log[F]) indexParts() error {
 		l.mu.Lock()
 		l.parts = append(l.parts, p)
 		l.mu.Unlock()
-		if err := l.indexPart(p); err != nil {
-			return err
-		}
+		group.Go(func() error { return l.indexPart(p) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
 	}
 	if end := l.wal.End(); end.File <= l.manifest.Sealed {
 		// The file that was written when the last one was sealed has vanished: a loss of power can do that. Nothing may

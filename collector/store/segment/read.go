@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -181,24 +182,23 @@ func (l *Log[F]) replayFile(ctx context.Context, number uint64, fn func(time.Tim
 	})
 }
 
-// Replay calls fn with the batches received since the given time that are still in the log, oldest first: those that are
-// not sealed, and the last ones that are. The batch is valid during the call.
-func (l *Log[F]) Replay(ctx context.Context, since time.Time, fn func(received time.Time, batch []byte) error) error {
-	l.mu.RLock()
-	old := map[uint64]bool{} // log files with nothing of that time
-	for _, p := range l.parts {
-		if _, last, records := p.times(); records == 0 || time.Unix(0, last).Before(since) {
-			old[p.number] = true
-		}
-	}
-	l.mu.RUnlock()
+// Past is how far back Replay goes: as far as both bounds let it.
+type Past struct {
+	Since time.Time // receipt
+	Bytes int64     // of log files, the newest; one is read whole or not at all. 0 = no bound
+}
+
+// Replay calls fn with the batches of the past that are still in the log, oldest first: those that are not sealed, and the
+// last ones that are. The batch is valid during the call.
+func (l *Log[F]) Replay(ctx context.Context, past Past, fn func(received time.Time, batch []byte) error) error {
+	old := l.before(past)
 	for _, f := range l.wal.Files() {
 		if old[f.Number] {
 			continue
 		}
 		ended := false
 		err := l.replayFile(ctx, f.Number, func(received time.Time, batch []byte) error {
-			if received.Before(since) {
+			if received.Before(past.Since) {
 				return nil
 			}
 			err := fn(received, batch)
@@ -210,4 +210,22 @@ func (l *Log[F]) Replay(ctx context.Context, since time.Time, fn func(received t
 		}
 	}
 	return nil
+}
+
+// before names the log files with nothing of the past.
+func (l *Log[F]) before(past Past) map[uint64]bool {
+	old, left := map[uint64]bool{}, past.Bytes
+	for _, f := range slices.Backward(l.wal.Files()) {
+		if left -= f.Size; past.Bytes > 0 && left < 0 {
+			old[f.Number] = true
+		}
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, p := range l.parts {
+		if _, last, records := p.times(); records == 0 || time.Unix(0, last).Before(past.Since) {
+			old[p.number] = true
+		}
+	}
+	return old
 }

@@ -210,7 +210,7 @@ func (m *machine) erase(t *rapid.T) {
 		t.Fatalf("%d erased, %v", n, err)
 	}
 	m.batches = slices.DeleteFunc(m.batches, func(b modelled) bool { return b.number == number })
-	err := m.log.Replay(t.Context(), time.Time{}, func(_ time.Time, raw []byte) error {
+	err := m.log.Replay(t.Context(), Past{}, func(_ time.Time, raw []byte) error {
 		if numberOf(raw) == number {
 			t.Fatalf("batch %d is still in the log", number)
 		}
@@ -358,6 +358,39 @@ func TestPushBack(t *testing.T) {
 	}
 	if err := add(l, batch{99, []key.Key{1}, 64}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Replay reads the newest log files that fit its bytes, and of them what came since its time.
+func TestReplayGoesSoFarBack(t *testing.T) {
+	c := newClock()
+	l := open(t, Config{Dir: t.TempDir(), FileBytes: 64, Now: c.Now})
+	defer l.Close()
+	for i := range uint32(6) { // a file each
+		if err := add(l, batch{i, []key.Key{1}, 64}); err != nil {
+			t.Fatal(err)
+		}
+		c.move(time.Second)
+	}
+	files := l.wal.Files()
+	two := files[4].Size + files[5].Size
+	for _, test := range []struct {
+		past Past
+		want []uint32
+	}{
+		{Past{}, []uint32{0, 1, 2, 3, 4, 5}},
+		{Past{Bytes: two}, []uint32{4, 5}},
+		{Past{Bytes: two - 1}, []uint32{5}},
+		{Past{Since: c.Now().Add(-3 * time.Second)}, []uint32{3, 4, 5}},
+		{Past{Since: c.Now().Add(-3 * time.Second), Bytes: two}, []uint32{4, 5}},
+	} {
+		var got []uint32
+		if err := l.Replay(ctx, test.past, func(_ time.Time, raw []byte) error {
+			got = append(got, numberOf(raw))
+			return nil
+		}); err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("%+v: %v, %v; want %v", test.past, got, err, test.want)
+		}
 	}
 }
 
