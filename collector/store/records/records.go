@@ -51,7 +51,7 @@ func Open(cfg segment.Config, kind Kind) (*Log, error) {
 	f := &form{fs: fs, kind: kind, cache: sealed.NewCache(cacheBytes)}
 	return segment.Open(cfg, segment.Form[*sealed.File]{
 		Extensions: []string{rowsExtension, indexExtension},
-		Keys:       kind.Keys, Seal: f.seal, Join: f.join, Keep: f.keep, Without: f.without, Open: f.open, Check: f.check, Repair: f.repair,
+		Keys:       kind.Keys, Seal: f.seal, Join: f.join, Keep: f.keep, Without: f.without, Salvage: f.salvage, Open: f.open, Check: f.check, Repair: f.repair,
 		Summary: func(file *sealed.File) manifest.Summary { return summary(file.Summary) },
 	})
 }
@@ -167,6 +167,15 @@ func (f *form) without(ctx context.Context, base string, file *sealed.File, id s
 		trace := row.Trace()
 		return !(traces[trace] && !trace.IsZero()) && !row.Has(id)
 	})
+	if err != nil {
+		return manifest.Summary{}, err
+	}
+	return f.published(base, s)
+}
+
+// salvage copies the rows that can be read.
+func (f *form) salvage(_ context.Context, base string, file *sealed.File) (manifest.Summary, error) {
+	s, err := sealed.Copy(f.fs, path(base), []*sealed.File{file}, func(sealed.Row) bool { return true })
 	if err != nil {
 		return manifest.Summary{}, err
 	}

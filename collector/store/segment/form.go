@@ -34,6 +34,8 @@ type Form[F File] struct {
 	Keep func(ctx context.Context, base string, files []F, worth Worth) (manifest.Summary, error)
 	// Without makes a segment without the request that id names.
 	Without func(ctx context.Context, base string, file F, id string) (manifest.Summary, error)
+	// Salvage makes a segment of what can still be read of a damaged one.
+	Salvage func(ctx context.Context, base string, file F) (manifest.Summary, error)
 	// Open opens the segment at base; Summary is what it says of itself.
 	Open    func(base string) (F, error)
 	Summary func(F) manifest.Summary

@@ -74,6 +74,9 @@ func testForm(fs wal.FS) Form[testFile] {
 		Without: func(_ context.Context, base string, file testFile, id string) (manifest.Summary, error) {
 			return f.write(base, slices.DeleteFunc(slices.Clone(file.batches), func(b Batch) bool { return fmt.Sprint(numberOf(b.Raw)) == id }))
 		},
+		Salvage: func(_ context.Context, base string, file testFile) (manifest.Summary, error) {
+			return f.write(base, file.batches)
+		},
 		Check:  func(_ context.Context, base string) error { _, err := f.open(base); return err },
 		Repair: func(context.Context, string) error { return errors.New("nothing can be made anew") },
 	}

@@ -129,22 +129,52 @@ func (l *Log[F]) mend(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := l.setAside(s.Entry); err != nil {
+		if err := l.setAside(ctx, s.Entry); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// setAside moves a segment that cannot be read into quarantine.
-func (l *Log[F]) setAside(e manifest.Entry) error {
+// setAside moves a segment that is damaged into quarantine; what can still be read of it goes on in a new one.
+func (l *Log[F]) setAside(ctx context.Context, e manifest.Entry) error {
+	rest := l.salvage(ctx, e)
+	l.counts.damaged.Add(uint64(e.Rows - rest.Rows))
+	if rest.Rows > 0 { // the manifest first: a crash must not leave neither
+		l.mu.Lock()
+		for _, s := range l.segments {
+			s.aside = s.aside || s.Name() == e.Name()
+		}
+		l.mu.Unlock()
+		return l.replace([]manifest.Entry{e}, rest)
+	}
+	if err := l.quarantineFiles(e); err != nil {
+		return err
+	}
+	return l.replace([]manifest.Entry{e}, manifest.Entry{})
+}
+
+// salvage makes a segment of what can be read of e; without rows there is none.
+func (l *Log[F]) salvage(ctx context.Context, e manifest.Entry) manifest.Entry {
+	file, err := l.form.Open(l.base(e))
+	if err != nil {
+		return manifest.Entry{}
+	}
+	rest := e
+	rest.Generation = l.manifest.Generation + 1
+	rest.Summary, err = l.form.Salvage(ctx, l.base(rest), file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		l.warn("nothing of a damaged segment can be kept", "segment", e.Name(), "error", err)
+		return manifest.Entry{}
+	}
+	return rest
+}
+
+// quarantineFiles moves all files of a segment into quarantine.
+func (l *Log[F]) quarantineFiles(e manifest.Entry) error {
 	var faults []error
 	for _, extension := range l.form.Extensions {
 		faults = append(faults, l.quarantine(l.base(e)+extension))
 	}
-	l.counts.damaged.Add(uint64(e.Rows))
-	if err := errors.Join(faults...); err != nil {
-		return err
-	}
-	return l.replace([]manifest.Entry{e}, manifest.Entry{})
+	return errors.Join(faults...)
 }

@@ -28,6 +28,7 @@ type segment[F File] struct {
 	file   F
 	opened bool
 	bad    bool // could not be opened: Maintain mends it or sets it aside
+	aside  bool // it is damaged: its files go into quarantine; under the log's lock
 	held   int
 }
 

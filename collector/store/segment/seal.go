@@ -181,9 +181,13 @@ func (l *Log[F]) commit(change func(*manifest.Manifest), swap func()) error {
 	return nil
 }
 
-// forget removes the files of a segment that the manifest does not list any more. Who reads them reads on.
+// forget removes the files of a segment that the manifest does not list any more, or sets them aside. Who reads them reads on.
 func (l *Log[F]) forget(s *segment[F]) {
-	if err := errors.Join(s.release(), l.removeFiles(s.Entry)); err != nil { // the next start sweeps it
+	remove := l.removeFiles
+	if s.aside {
+		remove = l.quarantineFiles
+	}
+	if err := errors.Join(s.release(), remove(s.Entry)); err != nil { // the next start sweeps it
 		l.warn("a segment that does not count any more cannot be removed", "segment", s.Name(), "error", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"weft/collector/store/key"
@@ -137,18 +138,19 @@ func (l *Log[F]) checkPart(ctx context.Context, p *part) error {
 	})
 }
 
-// Repair seals and mends what can be mended offline: indexes are made anew, what cannot be read is set aside.
+// Repair mends what can be mended: indexes are made anew; of a segment with damage the rows that can be read go on in a new
+// one, and the old one is set aside.
 func (l *Log[F]) Repair(ctx context.Context) error {
 	l.making.Lock()
 	defer l.making.Unlock()
-	for _, e := range l.manifest.Segments {
+	for _, e := range slices.Clone(l.manifest.Segments) {
 		if l.form.Check(ctx, l.base(e)) == nil {
 			continue
 		}
 		if err := l.form.Repair(ctx, l.base(e)); err == nil && l.form.Check(ctx, l.base(e)) == nil {
 			continue
 		}
-		if err := l.setAside(e); err != nil {
+		if err := l.setAside(ctx, e); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -71,6 +74,57 @@ func TestTruncatedAnswer(t *testing.T) {
 	got, err := s.ByTrace(ctx, signal.TraceID{1})
 	if !errors.Is(err, signal.ErrTruncated) || len(got) < segment.MaxItems {
 		t.Fatalf("%d spans, %v", len(got), err)
+	}
+}
+
+// A damaged page costs the rows that are in it: repair keeps the others, and the old file for a look at it.
+func TestRepairKeepsWhatCanBeRead(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, segment.Config{Dir: dir})
+	defer func() { s.Close() }()
+	const spans = 8_000
+	batch := ptrace.NewTraces()
+	list := batch.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans()
+	for i := range spans {
+		span := list.AppendEmpty()
+		span.SetTraceID(pcommon.TraceID{1, 2: byte(i >> 8), 3: byte(i)})
+		span.SetSpanID(pcommon.SpanID{byte(i), byte(i >> 8), 1})
+		span.Attributes().PutStr("words", strconv.Itoa(i*i))
+	}
+	if err := errors.Join(s.Append(ctx, batch), s.SealAll(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.parquet"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	raw, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)/4] ^= 0xff
+	if err := os.WriteFile(files[0], raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s.Check(ctx) == nil {
+		t.Fatal("the damage is not found")
+	}
+	if err := errors.Join(s.Repair(ctx), s.Check(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	kept := 0
+	for i := range spans {
+		found, err := s.ByTrace(ctx, signal.TraceID{1, 2: byte(i >> 8), 3: byte(i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept += len(found)
+	}
+	if kept < spans/2 || kept >= spans || s.Stats().Rows != int64(kept) || s.Stats().Damaged != uint64(spans-kept) {
+		t.Errorf("%d of %d spans are kept; %+v", kept, spans, s.Stats())
+	}
+	if old, err := os.ReadFile(filepath.Join(dir, "quarantine", filepath.Base(files[0]))); err != nil || !slices.Equal(old, raw) {
+		t.Errorf("the damaged file is not set aside as it was: %v", err)
 	}
 }
 
