@@ -382,13 +382,11 @@ func (u *weftUp) loadBy(rate int, send func() (status int, id string, err error)
 	l := &load{cancel: cancel}
 	slots := make(chan struct{}, 256)
 	l.done.Go(func() {
-		tick := time.NewTicker(time.Second / time.Duration(rate))
-		defer tick.Stop()
-		for {
+		for due := time.Now(); ; due = due.Add(time.Second / time.Duration(rate)) { // what is late is sent at once
 			select {
 			case <-ctx.Done():
 				return
-			case <-tick.C:
+			case <-time.After(time.Until(due)):
 			}
 			select {
 			case slots <- struct{}{}:

@@ -16,6 +16,9 @@ const (
 	killSignal     = syscall.SIGKILL
 )
 
+// busy is how many requests a second payment gets while it breaks: a few more than the 300 that are to be answered.
+const busy = 310
+
 const breakersOff = "gateway: {breaker: {enabled: false}}\nsidecar: {breaker: {enabled: false}}\n"
 
 // TestLoop breaks payment-2 in turn, in one running system, and watches traffic move, the page and the way back.
@@ -48,7 +51,7 @@ func TestLoopWithoutBreakers(t *testing.T) {
 	t.Run("neither breakers nor collector", func(t *testing.T) {
 		u.weft("stop", "collector")
 		u.weft("demo", "break", "payment-2", "--errors", "30%")
-		l := u.loadBy(300, charge)
+		l := u.loadBy(busy, charge)
 		time.Sleep(time.Minute) // the time in which traffic must not move
 		l.stop()
 		for proxy, view := range u.views("payment-2") {
@@ -182,7 +185,7 @@ func (u *weftUp) in(t testing.TB) *weftUp {
 // leaves breaks an endpoint of payment at 300 requests/s for a minute: every proxy that calls it leaves it.
 func (u *weftUp) leaves(instance string, charge func() (int, string, error), breakIt func()) {
 	u.t.Helper()
-	l := u.loadBy(300, charge)
+	l := u.loadBy(busy, charge)
 	defer l.stop()
 	broken := time.Now()
 	breakIt()
