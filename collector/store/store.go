@@ -14,6 +14,7 @@ import (
 	"weft/collector/store/metricstore"
 	"weft/collector/store/pins"
 	"weft/collector/store/segment"
+	"weft/collector/store/segment/retention"
 	"weft/collector/store/tracestore"
 	"weft/internal/config"
 	"weft/internal/wal"
@@ -34,17 +35,17 @@ type Config struct {
 	// ReservePercent of the disk stays free; beyond it the stores push back.
 	ReservePercent int `yaml:"reserve_percent" mapstructure:"reserve_percent"`
 	// Traces, Logs and Metrics say how much of each is kept.
-	Traces  segment.Retention  `yaml:"traces" mapstructure:"traces"`
-	Logs    segment.Retention  `yaml:"logs" mapstructure:"logs"`
+	Traces  retention.Policy   `yaml:"traces" mapstructure:"traces"`
+	Logs    retention.Policy   `yaml:"logs" mapstructure:"logs"`
 	Metrics metricstore.Config `yaml:"metrics" mapstructure:"metrics"`
 }
 
 // DefaultConfig keeps three days of spans and log records, within 10 GiB each, and fifteen days of metrics. Errors, slow
 // requests and evidence outlive the bulk: they stay thirty days, within another 2 GiB each.
 func DefaultConfig() Config {
-	keep := segment.Retention{
+	keep := retention.Policy{
 		Age: 72 * time.Hour, Bytes: 10 << 30,
-		Tail: segment.Tail{Age: 30 * 24 * time.Hour, Bytes: 2 << 30, Slow: 5 * time.Second},
+		Tail: retention.Tail{Age: 30 * 24 * time.Hour, Bytes: 2 << 30, Slow: 5 * time.Second},
 	}
 	return Config{
 		Durability: wal.Process, ReservePercent: 5,
@@ -97,7 +98,7 @@ func Open(cfg Config) (set *Set, err error) {
 		return set, err
 	}
 	turn := &segment.Turn{} // one segment is made at a time, of whichever signal
-	log := func(name string, keep segment.Retention) segment.Config {
+	log := func(name string, keep retention.Policy) segment.Config {
 		return segment.Config{
 			Dir: filepath.Join(cfg.Dir, name), Retention: keep, Durability: cfg.Durability, Reserve: cfg.ReservePercent,
 			Turn: turn, Pinned: set.Pins.All,

@@ -12,7 +12,7 @@ import (
 	"weft/collector/signal"
 	"weft/collector/store"
 	"weft/collector/store/metricstore"
-	"weft/collector/store/segment"
+	"weft/collector/store/segment/retention"
 	"weft/collector/store/storetest"
 	"weft/internal/config"
 )
@@ -88,10 +88,10 @@ metrics: {retention: 48h, out_of_order: 10m}
 	if err := config.Parse("store.yaml", []byte(text), &cfg); err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Durability != "power" || cfg.Traces != (segment.Retention{Age: 24 * time.Hour, Bytes: 1 << 30, Tail: store.DefaultConfig().Traces.Tail}) || cfg.Metrics.Retention != 48*time.Hour {
+	if cfg.Durability != "power" || cfg.Traces != (retention.Policy{Age: 24 * time.Hour, Bytes: 1 << 30, Tail: store.DefaultConfig().Traces.Tail}) || cfg.Metrics.Retention != 48*time.Hour {
 		t.Fatalf("%+v", cfg)
 	}
-	bad := store.Config{Durability: "hope", ReservePercent: 99, Logs: segment.Retention{Age: -1, Bytes: 1}}
+	bad := store.Config{Durability: "hope", ReservePercent: 99, Logs: retention.Policy{Age: -1, Bytes: 1}}
 	_, err := store.Open(bad)
 	for _, key := range []string{"dir:", "durability:", "reserve_percent:", "logs.age:", "logs.bytes:", "metrics.retention:"} {
 		if err == nil || !strings.Contains(err.Error(), key) {

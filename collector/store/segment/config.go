@@ -2,19 +2,18 @@ package segment
 
 import (
 	"cmp"
-	"errors"
 	"sync"
 	"time"
 
-	"weft/internal/config"
+	"weft/collector/store/segment/retention"
 	"weft/internal/wal"
 )
 
 // Config is the log of one signal.
 type Config struct {
 	Dir        string
-	FileBytes  int64          // a log file is closed at about this size; default 64 MiB
-	Retention  Retention      //
+	FileBytes  int64 // a log file is closed at about this size; default 64 MiB
+	Retention  retention.Policy
 	Durability wal.Durability // default wal.Process
 	Reserve    int            // percent of the disk that stays free; beyond it Append answers wal.ErrFull
 	MaxRecord  int            // bytes of one batch; default 64 MiB
@@ -26,40 +25,7 @@ type Config struct {
 	Pinned func() []string
 }
 
-// Retention is how long data stays.
-type Retention struct {
-	Age   time.Duration `yaml:"age" mapstructure:"age"`     // since receipt; 0 = for ever
-	Bytes int64         `yaml:"bytes" mapstructure:"bytes"` // of all files; 0 = no limit
-	// Tail is what becomes of errors, slow requests, and requests that an alert or a verdict names, when the bulk goes.
-	Tail Tail `yaml:"tail" mapstructure:"tail"`
-}
-
-// Tail is how long what is worth more than the bulk stays.
-type Tail struct {
-	Age   time.Duration `yaml:"age" mapstructure:"age"`     // since receipt; 0 = no tail
-	Bytes int64         `yaml:"bytes" mapstructure:"bytes"` // of all tail segments; 0 = no limit of their own
-	Slow  time.Duration `yaml:"slow" mapstructure:"slow"`   // a request that took as long is kept; 0 = none for that
-}
-
-// Validate names the faulty key under prefix.
-func (r Retention) Validate(prefix string) error {
-	var faults []error
-	fault := func(bad bool, key, format string, args ...any) {
-		if bad {
-			faults = append(faults, config.Faultf(prefix+key, format, args...))
-		}
-	}
-	fault(r.Age < 0, "age", "must not be negative")
-	fault(r.Bytes < 0 || r.Bytes > 0 && r.Bytes < minRetained, "bytes", "must be 0 (no limit) or at least %d MiB", minRetained>>20)
-	fault(r.Tail.Age < 0, "tail.age", "must not be negative")
-	fault(r.Tail.Age > 0 && r.Age > 0 && r.Tail.Age < r.Age, "tail.age", "must be 0 (no tail) or at least age")
-	fault(r.Tail.Bytes < 0, "tail.bytes", "must not be negative")
-	fault(r.Tail.Slow < 0, "tail.slow", "must not be negative")
-	return errors.Join(faults...)
-}
-
 const (
-	minRetained = 8 << 20
 	// maxEntries bounds the index in memory, 27 bytes an entry, where batches are full of different IDs.
 	maxEntries = 4 << 20
 	// maxUnsealed bounds the log files that are not sealed, should sealing fail or fall behind: a start reads them all.

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"weft/collector/store/key"
+	"weft/collector/store/segment/retention"
 	"weft/internal/wal"
 	"weft/internal/wal/faultfs"
 )
@@ -84,7 +85,7 @@ func newMachine(t *rapid.T, dir string) *machine {
 	m.cfg = Config{
 		Dir: dir, FileBytes: rapid.Int64Range(60, 900).Draw(t, "file bytes"), Now: m.clock.Now,
 		FS:        faultfs.New(), // which asks no disk to sync
-		Retention: Retention{Age: time.Duration(rapid.IntRange(0, 1).Draw(t, "age")) * time.Hour},
+		Retention: retention.Policy{Age: time.Duration(rapid.IntRange(0, 1).Draw(t, "age")) * time.Hour},
 		Pinned:    func() []string { return pinned },
 	}
 	if rapid.Bool().Draw(t, "bounded") {
@@ -510,7 +511,7 @@ func TestDamagedSegment(t *testing.T) {
 
 func TestRetentionByAgeClosesSlowFiles(t *testing.T) {
 	c := newClock()
-	l := open(t, Config{Dir: t.TempDir(), Retention: Retention{Age: 24 * time.Hour}, Now: c.Now})
+	l := open(t, Config{Dir: t.TempDir(), Retention: retention.Policy{Age: 24 * time.Hour}, Now: c.Now})
 	defer l.Close()
 	for i := range uint32(30) {
 		if err := add(l, batch{i, []key.Key{5}, 0}); err != nil {
@@ -531,7 +532,7 @@ func TestTail(t *testing.T) {
 	c := newClock()
 	l := open(t, Config{
 		Dir: t.TempDir(), Now: c.Now, Pinned: func() []string { return []string{"3", "12"} },
-		Retention: Retention{Age: 10 * time.Hour, Tail: Tail{Age: 100 * time.Hour}},
+		Retention: retention.Policy{Age: 10 * time.Hour, Tail: retention.Tail{Age: 100 * time.Hour}},
 	})
 	defer l.Close()
 	for i := range uint32(60) {

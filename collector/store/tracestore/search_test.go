@@ -13,6 +13,7 @@ import (
 	"weft/collector/signal"
 	"weft/collector/signal/search"
 	"weft/collector/store/segment"
+	"weft/collector/store/segment/retention"
 	"weft/collector/store/storetest"
 	"weft/internal/wal/faultfs"
 )
@@ -84,7 +85,7 @@ func TestWhatOutlivesTheBulk(t *testing.T) {
 	now := time.Now()
 	s := open(t, segment.Config{
 		Dir: t.TempDir(), FS: faultfs.New(), Now: func() time.Time { return now },
-		Retention: segment.Retention{Age: time.Hour, Tail: segment.Tail{Age: 100 * time.Hour, Slow: time.Second}},
+		Retention: retention.Policy{Age: time.Hour, Tail: retention.Tail{Age: 100 * time.Hour, Slow: time.Second}},
 		Pinned:    func() []string { return []string{"named", "never came"} },
 	})
 	defer s.Close()

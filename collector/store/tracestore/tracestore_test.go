@@ -17,6 +17,7 @@ import (
 
 	"weft/collector/signal"
 	"weft/collector/store/segment"
+	"weft/collector/store/segment/retention"
 	"weft/collector/store/storetest"
 	"weft/collector/store/tracestore"
 	"weft/internal/semconv"
@@ -173,7 +174,7 @@ func randomTraces(r *rand.Rand, n int) []pcommon.TraceID {
 
 func BenchmarkAppend100Spans(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
-	s := open(b, segment.Config{Dir: b.TempDir(), Retention: segment.Retention{Bytes: 512 << 20}})
+	s := open(b, segment.Config{Dir: b.TempDir(), Retention: retention.Policy{Bytes: 512 << 20}})
 	defer s.Close()
 	batches := make([]ptrace.Traces, 64)
 	for i := range batches {
