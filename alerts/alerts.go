@@ -49,11 +49,14 @@ type Alerts struct {
 	sender     *notify.Sender
 	webhook    *notify.Webhook
 	silences   *silence.Silences
+	silencer   *silence.Silencer
 	silenceLog *silenceLog
 	marker     *types.MemMarker
 	internals  *prometheus.Registry // Alertmanager's own metrics
 	links      string
 	notOpened  atomic.Uint64
+	started    time.Time
+	running    atomic.Pointer[pipeline] // nil until Run has put back what was kept
 
 	mu      sync.Mutex
 	pending map[sample.Key]sample.Verdict // newest change not taken up yet, so bounded by the number of endpoints
@@ -82,7 +85,7 @@ func New(cfg Config, deps Deps) (*Alerts, error) {
 		cfg: cfg, deps: deps, links: strings.TrimRight(cfg.ConsoleURL, "/"), internals: prometheus.NewRegistry(),
 		pending: map[sample.Key]sample.Verdict{}, changed: make(chan struct{}, 1),
 		open: map[sample.Key]*alert.Alert{}, versions: map[sample.Key]uint64{}, seen: map[sample.Key]time.Time{},
-		conditions: newConditions(),
+		conditions: newConditions(), started: time.Now(),
 	}
 	a.marker = types.NewMarker(a.internals)
 	if a.ledger, err = notify.NewLedger(deps.Journal, deps.Replayed, deps.Log); err != nil {
@@ -95,11 +98,12 @@ func New(cfg Config, deps Deps) (*Alerts, error) {
 		return nil, err
 	}
 	a.sender = notify.NewSender(a.ledger, a.webhook, deps.Log)
-	if a.silences, err = silence.New(silence.Options{Retention: 120 * time.Hour, Logger: deps.Log, Metrics: a.internals}); err != nil {
+	if a.silences, err = newSilences(a); err != nil {
 		return nil, err
 	}
-	a.silenceLog = &silenceLog{ledger: a.ledger}
-	return a, restoreSilences(a.silences, a.silenceLog)
+	a.silencer = silence.NewSilencer(a.silences, a.marker, deps.Log)
+	a.silenceLog, err = restoreSilences(a.silences, a.ledger)
+	return a, err
 }
 
 // Verdict hands in a change. It never blocks: only the newest change of an endpoint is kept until Run takes it up.
@@ -128,6 +132,8 @@ func (a *Alerts) Run(ctx context.Context) error {
 		return fmt.Errorf("restore alerts: %w", err)
 	}
 	a.remember(kept, time.Now())
+	a.running.Store(p)
+	defer a.running.Store(nil)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.run(ctx) })
 	if a.cfg.Webhook.URL != "" {
@@ -139,7 +145,7 @@ func (a *Alerts) Run(ctx context.Context) error {
 
 func (a *Alerts) remember(kept []notify.Kept, now time.Time) {
 	for _, k := range kept {
-		if !k.Alert.EndsAt.IsZero() {
+		if k.Posted || !k.Alert.EndsAt.IsZero() {
 			continue
 		}
 		if _, ok := k.Alert.Labels[labelSubject]; ok {

@@ -7,9 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/alertmanager/silence/silencepb"
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"weft/internal/sample"
 )
 
@@ -147,12 +144,8 @@ func TestAnOpenConditionSurvivesARestart(t *testing.T) {
 
 func TestASilenceMutesACondition(t *testing.T) {
 	p := start(t, quick(""), &memory{}, nil)
-	if _, err := p.Silence(context.Background(), &silencepb.Silence{
-		MatcherSets: []*silencepb.MatcherSet{{Matchers: []*silencepb.Matcher{{Type: silencepb.Matcher_EQUAL, Name: "alertname", Pattern: "DiskNearlyFull"}}}},
-		EndsAt:      timestamppb.New(time.Now().Add(time.Hour)), CreatedBy: "ann", Comment: "a bigger disk is on its way",
-	}); err != nil {
-		t.Fatal(err)
-	}
+	serving(t, p.Alerts)
+	mustSilence(t, p.Alerts, "alertname", "DiskNearlyFull")
 	p.Condition(context.Background(), nearlyFull(true, "90 MiB free"))
 	eventually(t, "silenced", func() bool { a := p.Active(); return len(a) == 1 && a[0].State == "silenced" })
 }

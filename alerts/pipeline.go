@@ -3,6 +3,7 @@ package alerts
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -34,12 +35,13 @@ type pipeline struct {
 	outbox     *notify.Outbox
 	silences   *silence.Silences
 	stages     *gate // notifications in the pipeline now
+	api        func() (http.Handler, error)
 }
 
 // newPipeline assembles it. metrics is a registry of its own: Alertmanager's names and ours must not meet.
 func newPipeline(ctx context.Context, a *Alerts) (*pipeline, error) {
 	log := a.deps.Log
-	store, err := mem.NewAlerts(ctx, a.marker, collectInterval, 0, nil, log, a.internals, nil)
+	store, err := mem.NewAlerts(ctx, a.marker, collectInterval, 0, a.silencer, log, a.internals, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -48,9 +50,10 @@ func newPipeline(ctx context.Context, a *Alerts) (*pipeline, error) {
 	p.inhibitor = inhibit.NewInhibitor(store, nil, a.marker, log)
 	stage := am.NewPipelineBuilder(a.internals, featurecontrol.NoopFlags{}).New(
 		map[string][]am.Integration{receiverName: a.integrations()}, func() time.Duration { return 0 }, p.inhibitor,
-		silence.NewSilencer(a.silences, a.marker, log), timeinterval.NewIntervener(nil), a.marker, a.outbox.Log(), nil)
+		a.silencer, timeinterval.NewIntervener(nil), a.marker, a.outbox.Log(), nil)
 	p.dispatcher = dispatch.NewDispatcher(store, a.cfg.route(), counted(p.stages, stage), a.marker, pipelineTimeout,
 		30*time.Second, nil, log, dispatch.NewDispatcherMetrics(false, a.internals))
+	p.api = sync.OnceValues(func() (http.Handler, error) { return a.newAPI(p) })
 	return p, nil
 }
 
@@ -112,7 +115,7 @@ func (a *Alerts) integrations() []am.Integration {
 func (p *pipeline) restore(ctx context.Context, kept []notify.Kept) error {
 	var back []*alert.Alert
 	for _, k := range kept {
-		if k.Alert.EndsAt.IsZero() || k.Told {
+		if !k.Alert.Resolved() || k.Told {
 			back = append(back, k.Alert)
 		}
 	}

@@ -10,9 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/alertmanager/silence/silencepb"
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"weft/alerts/notify"
 	"weft/internal/sample"
 )
@@ -209,29 +206,4 @@ func TestWithoutWebhookAlertsAreKeptAndSentOnceThereIsOne(t *testing.T) {
 	r := newReceiver(t, nil)
 	second := start(t, quick(r.URL), journal, nil)
 	eventually(t, "sent", func() bool { return second.Outbox().Sent == 1 })
-}
-
-func TestSilenceMutesAndSurvivesRestart(t *testing.T) {
-	r := newReceiver(t, nil)
-	journal := &memory{}
-	first := start(t, quick(r.URL), journal, nil)
-	_, err := first.Silence(context.Background(), &silencepb.Silence{
-		MatcherSets: []*silencepb.MatcherSet{{Matchers: []*silencepb.Matcher{{Type: silencepb.Matcher_EQUAL, Name: "service", Pattern: "payment"}}}},
-		EndsAt:      timestamppb.New(time.Now().Add(time.Hour)), CreatedBy: "ann", Comment: "load test",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	first.stop()
-	second := start(t, quick(r.URL), journal, nil)
-	active, err := second.Alerts.Silences(context.Background())
-	if err != nil || len(active) != 1 {
-		t.Fatalf("silences after the restart: %v, %v", active, err)
-	}
-	second.Verdict(context.Background(), verdict("payment-2", sample.Ejected, 1))
-	eventually(t, "silenced", func() bool { a := second.Active(); return len(a) == 1 && a[0].State == "silenced" })
-	if err := second.Expire(context.Background(), active[0].Id); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "sent once the silence is over", func() bool { return second.Outbox().Sent == 1 })
 }

@@ -1,6 +1,7 @@
 package alerts
 
 import (
+	"context"
 	"net/url"
 	"strings"
 	"time"
@@ -15,12 +16,13 @@ import (
 type Alert struct {
 	AlertName   string            `json:"alertname"`
 	Service     string            `json:"service"`
-	Endpoint    string            `json:"endpoint"` // its instance, e.g. "payment-2"; empty for a condition
-	Subject     string            `json:"subject"`  // what a condition is about; empty for an endpoint
+	Endpoint    string            `json:"endpoint"` // its instance, e.g. "payment-2"; empty for all but an endpoint's
+	Subject     string            `json:"subject"`  // what a condition is about; empty for all others
 	Severity    string            `json:"severity"`
 	State       string            `json:"state"` // firing, silenced, resolved
 	StartsAt    time.Time         `json:"starts_at"`
 	EndsAt      *time.Time        `json:"ends_at"` // null while it fires
+	Labels      map[string]string `json:"labels"`  // what a silence matches
 	Annotations map[string]string `json:"annotations"`
 	RequestIDs  []string          `json:"request_ids"`
 	Fingerprint string            `json:"fingerprint"`
@@ -28,47 +30,48 @@ type Alert struct {
 
 // Active are the alerts that fire, newest first.
 func (a *Alerts) Active() []Alert {
-	return a.views(func(al *alert.Alert) bool { return al.EndsAt.IsZero() })
+	return a.views(func(al *alert.Alert) bool { return !al.Resolved() })
 }
 
 // Resolved are the latest alerts that ended, newest first.
-func (a *Alerts) Resolved() []Alert {
-	return a.views(func(al *alert.Alert) bool { return !al.EndsAt.IsZero() })
-}
+func (a *Alerts) Resolved() []Alert { return a.views((*alert.Alert).Resolved) }
 
 func (a *Alerts) views(wanted func(*alert.Alert) bool) []Alert {
 	out := []Alert{}
 	for _, k := range a.ledger.Alerts() {
 		if wanted(k.Alert) {
-			out = append(out, a.view(k.Alert))
+			out = append(out, a.view(k))
 		}
 	}
 	return out
 }
 
-func (a *Alerts) view(al *alert.Alert) Alert {
+func (a *Alerts) view(k notify.Kept) Alert {
+	al := k.Alert
 	out := Alert{
-		AlertName: al.Name(), Service: string(al.Labels[labelService]), Endpoint: string(al.Labels[labelEndpoint]),
-		Subject: string(al.Labels[labelSubject]), Severity: string(al.Labels[labelSeverity]), State: "firing", StartsAt: al.StartsAt,
-		Annotations: make(map[string]string, len(al.Annotations)), RequestIDs: strings.Fields(string(al.Annotations[annotationRequestIDs])),
-		Fingerprint: al.Fingerprint().String(),
+		AlertName: al.Name(), Service: string(al.Labels[labelService]), Severity: string(al.Labels[labelSeverity]), State: "firing",
+		StartsAt: al.StartsAt, Labels: plain(al.Labels), Annotations: plain(al.Annotations),
+		RequestIDs: requestIDs(strings.Fields(string(al.Annotations[annotationRequestIDs]))), Fingerprint: al.Fingerprint().String(),
 	}
-	for k, v := range al.Annotations {
-		out.Annotations[string(k)] = string(v)
+	if !k.Posted { // others mean something else by these labels
+		out.Endpoint, out.Subject = string(al.Labels[labelEndpoint]), string(al.Labels[labelSubject])
 	}
 	switch {
-	case !al.EndsAt.IsZero():
+	case al.Resolved():
 		ends := al.EndsAt
 		out.State, out.EndsAt = "resolved", &ends
-	case a.silenced(al.Labels):
+	case a.silencer.Mutes(context.Background(), al.Labels):
 		out.State = "silenced"
 	}
 	return out
 }
 
-func (a *Alerts) silenced(labels model.LabelSet) bool {
-	_, silenced := a.marker.Silenced(labels.Fingerprint())
-	return silenced
+func plain(labels model.LabelSet) map[string]string {
+	out := make(map[string]string, len(labels))
+	for name, value := range labels {
+		out[string(name)] = string(value)
+	}
+	return out
 }
 
 // Outbox is what is due, what failed and what was given up.

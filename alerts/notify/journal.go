@@ -14,8 +14,13 @@ const journalFile = 1 << 20
 
 // OpenJournal opens the ledger's log in dir and reads what it holds, oldest first. Its records survive a power cut.
 func OpenJournal(dir string, log *slog.Logger) (Journal, [][]byte, error) {
+	return OpenJournalOn(wal.OS{}, dir, log)
+}
+
+// OpenJournalOn is OpenJournal on a file system of the caller's.
+func OpenJournalOn(fs wal.FS, dir string, log *slog.Logger) (Journal, [][]byte, error) {
 	l, err := wal.Open(wal.Config{
-		Dir: dir, FileBytes: journalFile, Durability: wal.Power,
+		FS: fs, Dir: dir, FileBytes: journalFile, Durability: wal.Power,
 		OnDamage: func(d wal.Damage) {
 			log.Error("alert ledger: damaged range stepped over", "file", d.File, "offset", d.Offset, "bytes", d.Length)
 		},

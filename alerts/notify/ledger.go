@@ -116,6 +116,45 @@ func (l *Ledger) Keep(a *alert.Alert) error { return l.write(record{Alert: a}) }
 // KeepSilence records a silence.
 func (l *Ledger) KeepSilence(silence Stored) error { return l.write(record{Silence: &silence}) }
 
+// Silence is what is kept of one silence, nil when nothing is.
+func (l *Ledger) Silence(id string) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state.Silences[id].Entry
+}
+
+// ErrOurs says that an alert which Weft itself opened cannot be written by others; ErrMany that as many of theirs fire
+// as may.
+var (
+	ErrOurs = errors.New("this alert is Weft's own")
+	ErrMany = errors.New("too many alerts of others fire")
+)
+
+// Post records alerts of others, all or none of them, as one record. most is how many may fire at once.
+func (l *Ledger) Post(most int, alerts []*alert.Alert) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	firing := 0
+	for _, k := range l.state.Alerts {
+		if k.Posted && !k.Alert.ResolvedAt(l.now()) {
+			firing++
+		}
+	}
+	for _, a := range alerts {
+		k := l.state.Alerts[a.Fingerprint().String()]
+		switch {
+		case k != nil && !k.Posted:
+			return fmt.Errorf("%w: %s", ErrOurs, a.Labels)
+		case k == nil && !a.ResolvedAt(l.now()):
+			firing++
+		}
+	}
+	if firing > most {
+		return fmt.Errorf("%w: at most %d", ErrMany, most)
+	}
+	return l.writeLocked(record{Posted: alerts})
+}
+
 // enqueue adds a notification; the same one twice is one.
 func (l *Ledger) enqueue(item *Item) error {
 	l.mu.Lock()
@@ -162,12 +201,13 @@ func (l *Ledger) heads() []*Item {
 func (l *Ledger) Alerts() []Kept {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := l.now()
 	out := make([]Kept, 0, len(l.state.Alerts))
 	for _, k := range l.state.Alerts {
 		out = append(out, *k)
 	}
 	slices.SortFunc(out, func(a, b Kept) int {
-		if x, y := a.Alert.EndsAt.IsZero(), b.Alert.EndsAt.IsZero(); x != y {
+		if x, y := !a.Alert.ResolvedAt(now), !b.Alert.ResolvedAt(now); x != y {
 			if x {
 				return -1
 			}

@@ -23,6 +23,8 @@ type Kept struct {
 	// Told is true while a receiver was told that the alert fires and not yet that it ended. Only such an alert must
 	// be resolved aloud after a restart.
 	Told bool `json:"told"`
+	// Posted says that others opened it: it ends when they say so, or by itself at its EndsAt.
+	Posted bool `json:"posted,omitempty"`
 }
 
 // Item is one notification that is due: everything the sender needs to render and post it in another process.
@@ -59,12 +61,13 @@ type DeadLetter struct {
 
 // record is one line of the ledger's log; exactly one field is set.
 type record struct {
-	Snapshot *state       `json:"snapshot,omitempty"`
-	Alert    *alert.Alert `json:"alert,omitempty"`
-	Due      *Item        `json:"due,omitempty"`
-	Sent     string       `json:"sent,omitempty"`
-	Dead     *DeadLetter  `json:"dead,omitempty"`
-	Silence  *Stored      `json:"silence,omitempty"`
+	Snapshot *state         `json:"snapshot,omitempty"`
+	Alert    *alert.Alert   `json:"alert,omitempty"`
+	Posted   []*alert.Alert `json:"posted,omitempty"`
+	Due      *Item          `json:"due,omitempty"`
+	Sent     string         `json:"sent,omitempty"`
+	Dead     *DeadLetter    `json:"dead,omitempty"`
+	Silence  *Stored        `json:"silence,omitempty"`
 }
 
 // state is what the ledger's records add up to.
@@ -76,6 +79,8 @@ type state struct {
 	Silences map[string]Stored `json:"silences"`
 	Sent     uint64            `json:"sent"`
 	Refused  uint64            `json:"refused"`
+
+	clock time.Time // the newest moment a record told of
 }
 
 func newState() *state {
@@ -92,9 +97,14 @@ func decodeRecord(raw []byte) (record, error) {
 		r.Snapshot = r.Snapshot.whole()
 	}
 	if r.Due != nil {
-		r.Due.Alerts = slices.DeleteFunc(r.Due.Alerts, func(a *alert.Alert) bool { return a == nil })
+		r.Due.Alerts = present(r.Due.Alerts)
 	}
+	r.Posted = present(r.Posted)
 	return r, nil
+}
+
+func present(alerts []*alert.Alert) []*alert.Alert {
+	return slices.DeleteFunc(alerts, func(a *alert.Alert) bool { return a == nil })
 }
 
 // whole fills what an older or foreign snapshot lacks.
@@ -107,7 +117,7 @@ func (s *state) whole() *state {
 	}
 	for _, item := range s.Queue {
 		if item != nil {
-			item.Alerts = slices.DeleteFunc(item.Alerts, func(a *alert.Alert) bool { return a == nil })
+			item.Alerts = present(item.Alerts)
 			out.Queue = append(out.Queue, item)
 		}
 	}
@@ -123,7 +133,13 @@ func (s *state) apply(r record) *state {
 	case r.Snapshot != nil:
 		return r.Snapshot
 	case r.Alert != nil:
-		s.keep(r.Alert)
+		s.keep(r.Alert, false)
+		s.forgetOldest()
+	case len(r.Posted) > 0:
+		for _, a := range r.Posted {
+			s.keep(a, true)
+		}
+		s.forgetOldest()
 	case r.Due != nil:
 		s.due(r.Due)
 	case r.Sent != "":
@@ -142,14 +158,28 @@ func (s *state) apply(r record) *state {
 	return s
 }
 
-func (s *state) keep(a *alert.Alert) {
+func (s *state) keep(a *alert.Alert, posted bool) {
 	fp := a.Fingerprint().String()
-	told := false
+	k := Kept{Alert: a, Posted: posted}
 	if before := s.Alerts[fp]; before != nil {
-		told = before.Told
+		k.Told = before.Told
+		if posted && !before.Alert.ResolvedAt(a.UpdatedAt) && before.Alert.StartsAt.Before(a.StartsAt) {
+			again := *a // it goes on: others may give each report a start of its own
+			again.StartsAt = before.Alert.StartsAt
+			k.Alert = &again
+		}
 	}
-	s.Alerts[fp] = &Kept{Alert: a, Told: told}
-	s.forgetOldest()
+	s.Alerts[fp] = &k
+	s.passed(a.UpdatedAt)
+	if !posted {
+		s.passed(a.EndsAt) // ours have an end only once they are over
+	}
+}
+
+func (s *state) passed(now time.Time) {
+	if now.After(s.clock) {
+		s.clock = now
+	}
 }
 
 // due queues a notification, and notes what its receiver will know: the record is both the outbox's and the
@@ -159,9 +189,10 @@ func (s *state) due(item *Item) {
 	s.Logged[item.Logged.Key] = item.Logged
 	for _, a := range item.Alerts {
 		if k := s.Alerts[a.Fingerprint().String()]; k != nil {
-			k.Told = a.EndsAt.IsZero()
+			k.Told = !a.ResolvedAt(item.Now)
 		}
 	}
+	s.passed(item.Now)
 	s.forgetOldest()
 }
 
@@ -175,7 +206,7 @@ func (s *state) remove(id string) bool {
 func (s *state) forgetOldest() {
 	var over []string
 	for fp, k := range s.Alerts {
-		if !k.Alert.EndsAt.IsZero() && !k.Told {
+		if k.Alert.ResolvedAt(s.clock) && !k.Told {
 			over = append(over, fp)
 		}
 	}

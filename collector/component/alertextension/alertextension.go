@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -32,7 +34,7 @@ type Alert struct {
 	conditions *alerts.Inbox
 	every      time.Duration // between two looks of the watcher
 	free       func(dir string) (free, total uint64, err error)
-	alerts     *alerts.Alerts
+	alerts     atomic.Pointer[alerts.Alerts]
 	stop       context.CancelFunc
 	done       chan error
 	gauges     metric.Registration
@@ -43,7 +45,20 @@ func newAlert(set extension.Settings, cfg *Config) *Alert {
 }
 
 // Alerts is what the query extension reads. It is nil before Start.
-func (e *Alert) Alerts() *alerts.Alerts { return e.alerts }
+func (e *Alert) Alerts() *alerts.Alerts { return e.alerts.Load() }
+
+// API is Alertmanager's HTTP API for paths that begin with prefix ("/alertmanager"). Outside Start and Shutdown it
+// answers 503.
+func (e *Alert) API(prefix string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		running := e.alerts.Load()
+		if running == nil {
+			http.Error(w, "alerting has not started", http.StatusServiceUnavailable)
+			return
+		}
+		running.API(prefix).ServeHTTP(w, r)
+	})
+}
 
 // Condition takes a report from another extension, which finds this one among the host's. It never blocks, and what is
 // reported before Start is taken up by it.
@@ -66,12 +81,13 @@ func (e *Alert) Start(_ context.Context, host component.Host) error {
 	if err != nil {
 		return fmt.Errorf("alert extension: data: %w", err)
 	}
-	e.alerts, err = alerts.New(e.cfg.alerts(), alerts.Deps{
+	running, err := alerts.New(e.cfg.alerts(), alerts.Deps{
 		Log: log, Journal: journal, Replayed: replayed, Verdicts: judge.Verdicts, Conditions: e.conditions,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("alert extension: %w", err), journal.Close())
 	}
+	e.alerts.Store(running)
 	if err := e.measure(); err != nil {
 		return errors.Join(err, journal.Close())
 	}
@@ -80,11 +96,11 @@ func (e *Alert) Start(_ context.Context, host component.Host) error {
 	watch := newWatcher(e, host, log)
 	go func() {
 		var group errgroup.Group
-		group.Go(func() error { return e.alerts.Run(ctx) })
+		group.Go(func() error { return running.Run(ctx) })
 		group.Go(func() error { return watch.run(ctx) })
 		e.done <- group.Wait()
 	}()
-	judge.Subscribe(func(v sample.Verdict) { e.alerts.Verdict(ctx, v) })
+	judge.Subscribe(func(v sample.Verdict) { running.Verdict(ctx, v) })
 	return nil
 }
 
@@ -125,9 +141,10 @@ func (e *Alert) measure() error {
 	notOpened := counter("weft_alerts_not_opened", "Alerts not opened because too many were open.")
 	var err error
 	e.gauges, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		box := e.alerts.Outbox()
+		all := e.Alerts()
+		box := all.Outbox()
 		for instrument, value := range map[metric.Int64Observable]int64{
-			active: int64(len(e.alerts.Active())), queued: int64(box.Queued), sent: int64(box.Sent),
+			active: int64(len(all.Active())), queued: int64(box.Queued), sent: int64(box.Sent),
 			dead: int64(box.Refused), undurable: int64(box.NotDurable), notOpened: int64(box.NotOpened),
 		} {
 			o.ObserveInt64(instrument, value)

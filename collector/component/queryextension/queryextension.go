@@ -89,7 +89,7 @@ func (e *Extension) find(host component.Host) (query.Deps, error) {
 			deps.Verdicts = judge
 		}
 		if owner, ok := ext.(alertOwner); ok {
-			deps.Alerts = alertView{owner}
+			deps.Alerts, deps.APIs["/alertmanager/"] = alertView{owner}, owner.API("/alertmanager")
 		}
 	}
 	var faults []error
@@ -118,7 +118,10 @@ func (e *Extension) Shutdown(ctx context.Context) error {
 }
 
 // alertOwner is the alert extension; Alerts is nil before it has started.
-type alertOwner interface{ Alerts() *alerts.Alerts }
+type alertOwner interface {
+	Alerts() *alerts.Alerts
+	API(prefix string) http.Handler
+}
 
 // alertView shows alerts as the API does.
 type alertView struct{ owner alertOwner }
@@ -133,7 +136,7 @@ func (v alertView) Alerts() []query.Alert {
 	for _, a := range append(all.Active(), all.Resolved()...) {
 		out = append(out, query.Alert{
 			Fingerprint: a.Fingerprint, Name: a.AlertName, Status: a.State, Severity: a.Severity, Endpoint: endpointOf(a), Subject: a.Subject,
-			Summary: a.Annotations["summary"], Annotations: a.Annotations, RequestIDs: a.RequestIDs, Labels: labelsOf(a),
+			Summary: a.Annotations["summary"], Annotations: a.Annotations, RequestIDs: a.RequestIDs, Labels: a.Labels,
 			StartsAt: a.StartsAt, EndsAt: a.EndsAt,
 		})
 	}
@@ -153,15 +156,4 @@ func endpointOf(a alerts.Alert) string {
 		return ""
 	}
 	return sample.Key{Service: a.Service, Instance: a.Endpoint}.String()
-}
-
-// labelsOf is what a silence can match: an endpoint's alert has no subject, a condition's no endpoint.
-func labelsOf(a alerts.Alert) map[string]string {
-	labels := map[string]string{"alertname": a.AlertName, "service": a.Service, "severity": a.Severity}
-	for name, value := range map[string]string{"endpoint": a.Endpoint, "subject": a.Subject} {
-		if value != "" {
-			labels[name] = value
-		}
-	}
-	return labels
 }

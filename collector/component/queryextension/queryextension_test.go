@@ -45,6 +45,8 @@ type pager struct{ part }
 
 func (pager) Alerts() *alerts.Alerts { return nil }
 
+func (pager) API(string) http.Handler { return http.NotFoundHandler() }
+
 type host map[component.ID]component.Component
 
 func (h host) GetExtensions() map[component.ID]component.Component { return h }
@@ -155,7 +157,8 @@ func TestConfigNamesTheKey(t *testing.T) {
 // owner is an alert extension that has started.
 type owner struct{ all *alerts.Alerts }
 
-func (o owner) Alerts() *alerts.Alerts { return o.all }
+func (o owner) Alerts() *alerts.Alerts         { return o.all }
+func (o owner) API(prefix string) http.Handler { return o.all.API(prefix) }
 
 // An alert about Weft itself names no endpoint: nothing of it may look like one to who reads the API.
 func TestAConditionIsShownWithoutAnEndpoint(t *testing.T) {
